@@ -1,0 +1,1 @@
+"""consul-nginx-operator: nginx in front of what Consul knows, on Kubernetes."""
