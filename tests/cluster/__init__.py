@@ -1,0 +1,1 @@
+"""The real cluster: harness and end-to-end tests."""

@@ -1,0 +1,1 @@
+"""A real Kubernetes cluster with Consul on one plain Debian machine."""
