@@ -113,17 +113,24 @@ class Manifest:
             raise BundleError(f"{MANIFEST_KEY} is not JSON: {error}") from error
         if not isinstance(raw, dict) or raw.get("format") != FORMAT:
             raise BundleError(f"{MANIFEST_KEY}: format is not {FORMAT}")
-        revision, digest, structure, files = (
-            raw.get(key) for key in ("revision", "hash", "structure", "files")
-        )
+        revision, files = raw.get("revision"), raw.get("files")
         if type(revision) is not int or revision < 1:
             raise BundleError(f"{MANIFEST_KEY}: revision {revision!r} is not a positive integer")
-        for key, value in (("hash", digest), ("structure", structure)):
-            if not isinstance(value, str) or not _HASH.fullmatch(value):
-                raise BundleError(f"{MANIFEST_KEY}: {key} {value!r} is not a SHA-256 in hex")
         if not isinstance(files, list) or not all(isinstance(name, str) for name in files):
             raise BundleError(f"{MANIFEST_KEY}: files is not a list of names")
-        return cls(revision=revision, hash=digest, structure=structure, files=tuple(files))
+        return cls(
+            revision=revision,
+            hash=_hash_of(raw, "hash"),
+            structure=_hash_of(raw, "structure"),
+            files=tuple(files),
+        )
+
+
+def _hash_of(raw: Mapping[str, Any], key: str) -> str:
+    value = raw.get(key)
+    if not isinstance(value, str) or not _HASH.fullmatch(value):
+        raise BundleError(f"{MANIFEST_KEY}: {key} {value!r} is not a SHA-256 in hex")
+    return value
 
 
 def encode(*, bundle: Bundle, revision: int) -> dict[str, str]:

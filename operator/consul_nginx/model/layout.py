@@ -13,12 +13,14 @@ NGINX_UID = 101
 AGENT_UID = 102
 SHARED_GID = 101
 
+_ROOT = PurePosixPath("/run/consul-nginx")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """Paths on the volume that agent and nginx share; ``root`` moves all of them (tests do)."""
 
-    root: PurePosixPath = PurePosixPath("/run/consul-nginx")
+    root: PurePosixPath = _ROOT
 
     @property
     def generated(self) -> PurePosixPath:

@@ -1,0 +1,52 @@
+# syntax=docker/dockerfile:1
+# Two images: `operator`, and `nginx` (nginx with the agent and supervisor of its pod).
+ARG PYTHON_IMAGE=docker.io/library/python:3.13-slim-trixie
+ARG NGINX_IMAGE=docker.io/library/nginx:1.30
+ARG UV_VERSION=0.13.9
+
+# --- operator ------------------------------------------------------------------------------------
+FROM ${PYTHON_IMAGE} AS operator-build
+ARG UV_VERSION
+RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --quiet uv==${UV_VERSION}
+ENV UV_PROJECT_ENVIRONMENT=/opt/consul-nginx UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_NO_CACHE=1
+WORKDIR /src
+COPY pyproject.toml uv.lock ./
+RUN /opt/uv/bin/uv sync --frozen --no-dev --no-install-project --quiet
+COPY README.md ./
+COPY operator operator
+RUN /opt/uv/bin/uv sync --frozen --no-dev --no-editable --quiet \
+    && /opt/consul-nginx/bin/python -m compileall -q /opt/consul-nginx
+
+FROM ${PYTHON_IMAGE} AS operator
+COPY --from=operator-build /opt/consul-nginx /opt/consul-nginx
+ENV PYTHONUNBUFFERED=1
+USER 65532:65532
+ENTRYPOINT ["/opt/consul-nginx/bin/consul-nginx"]
+CMD ["operator"]
+
+# --- nginx ---------------------------------------------------------------------------------------
+FROM ${NGINX_IMAGE} AS nginx-python
+RUN apt-get update -qq \
+    && apt-get install -qq --yes --no-install-recommends python3 \
+    && rm -rf /var/lib/apt/lists/*
+
+FROM nginx-python AS nginx-build
+ARG UV_VERSION
+RUN apt-get update -qq && apt-get install -qq --yes --no-install-recommends python3-venv \
+    && python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --quiet uv==${UV_VERSION}
+ENV UV_PROJECT_ENVIRONMENT=/opt/consul-nginx UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_NO_CACHE=1
+WORKDIR /src
+COPY pyproject.toml uv.lock ./
+RUN /opt/uv/bin/uv sync --frozen --only-group agent --no-install-project --quiet
+COPY README.md ./
+COPY operator operator
+RUN /opt/uv/bin/uv pip install --quiet --no-deps --python /opt/consul-nginx/bin/python . \
+    && /opt/consul-nginx/bin/python -m compileall -q /opt/consul-nginx
+
+FROM nginx-python AS nginx
+COPY --from=nginx-build /opt/consul-nginx /opt/consul-nginx
+ENV PYTHONUNBUFFERED=1
+USER 101:101
+STOPSIGNAL SIGQUIT
+ENTRYPOINT []
+CMD ["/opt/consul-nginx/bin/python", "-m", "consul_nginx.agent.supervisor"]

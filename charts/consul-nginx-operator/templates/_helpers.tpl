@@ -1,0 +1,60 @@
+{{- define "operator.fullname" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "operator.selectorLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "operator.labels" -}}
+{{ include "operator.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "operator.serviceAccountName" -}}
+{{- .Values.serviceAccount.name | default (include "operator.fullname" .) -}}
+{{- end -}}
+
+{{/* What the operator may do in the namespaces it works in. */}}
+{{- define "operator.namespaceRules" -}}
+- apiGroups: [consul-nginx.dev]
+  resources: [loadbalancers, servicemappings]
+  verbs: [get, list, watch]
+- apiGroups: [consul-nginx.dev]
+  resources: [loadbalancers/status, servicemappings/status]
+  verbs: [patch]
+# The bundle; list and watch are granted on to each nginx pod's agent, for its own one by name.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, list, watch, create, update]
+- apiGroups: [""]
+  resources: [services, serviceaccounts]
+  verbs: [get, create, patch]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, create, patch]
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [roles, rolebindings]
+  verbs: [get, create, patch]
+# Which nginx pods there are, to ask them what they serve.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
+{{- end -}}
+
+{{/* What kopf needs to notice our kinds and namespaces. */}}
+{{- define "operator.clusterRules" -}}
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get, list, watch]
+{{- end -}}

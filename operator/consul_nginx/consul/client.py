@@ -1,0 +1,70 @@
+"""The questions we ask Consul."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from consul.base import CB, Consul
+
+from consul_nginx.consul.errors import ConsulUnavailable
+from consul_nginx.consul.health import parse_instances
+from consul_nginx.consul.transport import DEFAULT_TIMEOUT_S, PooledTransport
+from consul_nginx.model.consul import Instance, ServiceQuery
+
+WAIT_S = 300
+# Consul adds up to wait/16 of jitter to a blocking query.
+BLOCKING_TIMEOUT_S = WAIT_S * 17 / 16 + 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """Consul's answer to a query, with the index to wait on for the next one."""
+
+    index: int
+    instances: tuple[Instance, ...]
+
+
+class ConsulClient(Consul):  # type: ignore[misc] # python-consul2 has no types
+    """python-consul2's endpoints over our transport, plus the parameters it doesn't know."""
+
+    def __init__(self, *, http: PooledTransport, datacenter: str | None = None) -> None:
+        # Not the base's constructor: it lets CONSUL_HTTP_* of the environment override arguments.
+        self.http = http
+        self.dc = datacenter
+        self.token = None
+        self.consistency = "default"
+
+    async def service(
+        self, *, query: ServiceQuery, index: int = 0, consistent: bool = False
+    ) -> Answer:
+        """Instances that ``query`` asks for; with ``index`` > 0 blocks until it moves.
+
+        Ordinary reads are ``stale`` (any server may answer), ``consistent`` ones are confirmed by
+        a quorum. Raises ``ConsulUnavailable`` or ``ConsulRefused``.
+        """
+        params = [("consistent" if consistent else "stale", "")]
+        params += [("tag", tag) for tag in query.tags]
+        datacenter = query.datacenter or self.dc
+        if datacenter:
+            params.append(("dc", datacenter))
+        if index:
+            params += [("index", str(index)), ("wait", f"{WAIT_S}s")]
+        try:
+            found, entries = await self.http.get(
+                CB.json(index=True),
+                path=f"/v1/health/service/{query.service}",
+                params=params,
+                within=BLOCKING_TIMEOUT_S if index else DEFAULT_TIMEOUT_S,
+            )
+        except (json.JSONDecodeError, KeyError) as error:
+            raise ConsulUnavailable(f"not an answer of Consul's: {error}") from error
+        return Answer(index=_index(found), instances=parse_instances(entries or []))
+
+
+def _index(text: str | None) -> int:
+    """An index is at least 1: 0 would mean "don't block" (Consul: blocking queries)."""
+    try:
+        return max(int(text or 0), 1)
+    except ValueError:
+        return 1

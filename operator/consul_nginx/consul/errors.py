@@ -1,0 +1,22 @@
+"""The two kinds of error that leave this room.
+
+::
+
+    ConsulError
+    ├── ConsulUnavailable   try again: network, time-out, 429, every 5xx
+    └── ConsulRefused       give up until the configuration changes: other 4xx, unsafe request
+"""
+
+from __future__ import annotations
+
+
+class ConsulError(Exception):
+    """Consul could not be asked, or did not answer as it should."""
+
+
+class ConsulUnavailable(ConsulError):  # noqa: N818 - a state, not a mistake
+    """A state that passes: try again after a delay."""
+
+
+class ConsulRefused(ConsulError):  # noqa: N818 - a verdict of Consul's
+    """The same request will be refused again."""

@@ -1,0 +1,153 @@
+"""The transport under python-consul2: one pooled aiohttp session, errors as values of ours.
+
+python-consul2's endpoint methods return whatever the transport's ``get`` and ``put`` return; ours
+return coroutines, which makes every endpoint method awaitable.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+from consul.base import HTTPClient, Response
+from yarl import URL
+
+from consul_nginx.consul.errors import ConsulRefused, ConsulUnavailable
+
+Params = Sequence[tuple[str, str]]
+Callback = Callable[[Response], Any]
+
+CONNECT_TIMEOUT_S = 5.0
+DEFAULT_TIMEOUT_S = 10.0
+# Consul's own default limit is 200 connections per client (limits.http_max_conns_per_client).
+MAX_CONNECTIONS = 180
+
+_TOO_MANY_REQUESTS = 429
+
+
+class PooledTransport(HTTPClient):  # type: ignore[misc] # python-consul2 has no types
+    """HTTP to one Consul address."""
+
+    def __init__(self, *, address: str, token: str | None = None) -> None:
+        """``address``: base URL such as ``http://consul-server.consul.svc:8500``."""
+        self._base = URL(address)
+        headers = {"X-Consul-Token": token} if token else {}
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=_tls()),
+            headers=headers,
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> PooledTransport:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._session.close()
+
+    async def get(
+        self,
+        callback: Callback,
+        path: str,
+        params: Params | None = None,
+        headers: Mapping[str, str] | None = None,
+        within: float = DEFAULT_TIMEOUT_S,
+    ) -> Any:
+        """GET; ``within`` in seconds covers the whole answer."""
+        return await self._request("GET", callback, path, params, b"", headers, within)
+
+    async def put(
+        self,
+        callback: Callback,
+        path: str,
+        params: Params | None = None,
+        data: str | bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """PUT."""
+        return await self._request("PUT", callback, path, params, data, headers, DEFAULT_TIMEOUT_S)
+
+    async def post(
+        self,
+        callback: Callback,
+        path: str,
+        params: Params | None = None,
+        data: str | bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """POST."""
+        return await self._request("POST", callback, path, params, data, headers, DEFAULT_TIMEOUT_S)
+
+    async def delete(
+        self,
+        callback: Callback,
+        path: str,
+        params: Params | None = None,
+        data: str | bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """DELETE."""
+        return await self._request(
+            "DELETE", callback, path, params, data, headers, DEFAULT_TIMEOUT_S
+        )
+
+    async def _request(
+        self,
+        method: str,
+        callback: Callback,
+        path: str,
+        params: Params | None,
+        data: str | bytes,
+        headers: Mapping[str, str] | None,
+        within: float,
+    ) -> Any:
+        url = self._base.with_path(_safe_path(path), encoded=False).with_query(params or ())
+        limits = aiohttp.ClientTimeout(total=within, sock_connect=CONNECT_TIMEOUT_S)
+        try:
+            async with self._session.request(
+                method, url, data=data or None, headers=headers, timeout=limits
+            ) as answer:
+                content = await answer.read()
+        except TimeoutError as error:
+            raise ConsulUnavailable(f"no answer from {self._base} in time") from error
+        except aiohttp.ClientError as error:
+            raise ConsulUnavailable(f"{self._base}: {error}") from error
+        body = content.decode("utf-8", errors="replace")
+        _raise_for_status(status=answer.status, body=body)
+        return callback(Response(answer.status, answer.headers, body, content))
+
+
+def _safe_path(path: str) -> str:
+    """Refuse a path that names would turn into another one.
+
+    A service called ``../../kv/secret`` would otherwise read the key ``secret`` with our token.
+    """
+    segments = path.removeprefix("/").split("/")
+    if any(segment in ("", ".", "..") for segment in segments) or not path.isprintable():
+        raise ConsulRefused(f"unsafe path {path!r}: a name can't contain '/' or be '.' or '..'")
+    return path
+
+
+def _raise_for_status(*, status: int, body: str) -> None:
+    if status == _TOO_MANY_REQUESTS or status >= 500:
+        raise ConsulUnavailable(f"HTTP {status} {body[:200].strip()}".strip())
+    if status >= 400 and status != 404:
+        raise ConsulRefused(f"HTTP {status} {body[:200].strip()}".strip())
+
+
+def _tls() -> ssl.SSLContext:
+    """Verify as ever, but not as strictly as Python ≥ 3.13 does by default.
+
+    ``VERIFY_X509_STRICT`` refuses CAs without a key usage extension, which home-made and older
+    Consul CAs often lack.
+    """
+    context = ssl.create_default_context()
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context

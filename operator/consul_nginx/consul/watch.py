@@ -1,0 +1,107 @@
+"""One watch: a blocking query that is asked for ever, by Consul's three rules.
+
+1. If the index goes back, start again from 0.
+2. An index is at least 1 (``client.py``).
+3. A wake-up is no proof of a change: content is compared before anything is published.
+
+An empty answer after a full one is suspicious: during elections and agent restarts Consul answers
+200 with an empty list (consul-template issues 1131, 1098). It counts only once a ``consistent``
+read, which needs a leader, says the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from consul_nginx.consul.client import BLOCKING_TIMEOUT_S, Answer
+from consul_nginx.consul.errors import ConsulError, ConsulRefused, ConsulUnavailable
+from consul_nginx.model.consul import UNKNOWN, Observation, ServiceQuery
+
+FIRST_RETRY_S = 0.2
+LONGEST_RETRY_S = 10.0
+REFUSED_RETRY_S = 30.0
+# A service whose checks flap must not make us ask without pause.
+MIN_INTERVAL_S = 0.02
+
+
+class Reader(Protocol):
+    """The part of the client that a watch needs."""
+
+    async def service(
+        self, *, query: ServiceQuery, index: int = 0, consistent: bool = False
+    ) -> Answer:
+        """Ask Consul; see ``ConsulClient.service``."""
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(kw_only=True)
+class Watch:
+    """Keeps one query's observation current; ``publish`` is called when it changed."""
+
+    query: ServiceQuery
+    reader: Reader
+    publish: Callable[[ServiceQuery, Observation], None]
+    failed: Callable[[ServiceQuery, ConsulError], None]
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    now: Callable[[], str] = _now
+    _observation: Observation = UNKNOWN
+    _index: int = 0
+    _failures: int = field(default=0)
+
+    async def run(self) -> None:
+        """Never returns; ends by cancellation."""
+        while True:
+            try:
+                answer = await self._ask()
+            except ConsulError as error:
+                self._failed(error)
+                await self.sleep(self._delay(error))
+            else:
+                self._failures = 0
+                self._index = 0 if answer.index < self._index else answer.index
+                self._observe(Observation(instances=answer.instances))
+                await self.sleep(MIN_INTERVAL_S)
+
+    async def _ask(self) -> Answer:
+        """One question; a watchdog above the transport's own time-out guards against a hang."""
+        try:
+            async with asyncio.timeout(BLOCKING_TIMEOUT_S + 5):
+                answer = await self.reader.service(query=self.query, index=self._index)
+                if self._observation.instances and not answer.instances:
+                    confirmed = await self.reader.service(query=self.query, consistent=True)
+                    if confirmed.instances:
+                        raise ConsulUnavailable("an empty answer was not confirmed")
+        except TimeoutError as error:
+            raise ConsulUnavailable("a blocking query did not return in time") from error
+        return answer
+
+    def _failed(self, error: ConsulError) -> None:
+        self._failures += 1
+        self._index = 0
+        self.failed(self.query, error)
+        self._observe(
+            Observation(
+                instances=self._observation.instances,
+                error=str(error),
+                failing_since=self._observation.failing_since or self.now(),
+            )
+        )
+
+    def _observe(self, observation: Observation) -> None:
+        if observation != self._observation:
+            self._observation = observation
+            self.publish(self.query, observation)
+
+    def _delay(self, error: ConsulError) -> float:
+        if isinstance(error, ConsulRefused):
+            return REFUSED_RETRY_S
+        ceiling = min(FIRST_RETRY_S * 2 ** min(self._failures - 1, 10), LONGEST_RETRY_S)
+        return random.uniform(ceiling / 2, ceiling)  # noqa: S311 - jitter, not a secret

@@ -1,0 +1,1 @@
+"""kopf: thin handlers that feed the loops, and decide nothing."""

@@ -1,0 +1,169 @@
+"""Puts the operator together: what is started, in which order, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import platform
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import aiohttp
+
+from consul_nginx.consul.catalog import Catalog
+from consul_nginx.consul.client import ConsulClient
+from consul_nginx.consul.transport import PooledTransport
+from consul_nginx.handlers.http import serve
+from consul_nginx.handlers.relist import Relist
+from consul_nginx.kube.client import connect
+from consul_nginx.kube.data_plane import DataPlane
+from consul_nginx.loops.load_balancers import LoadBalancers
+from consul_nginx.loops.queue import WorkQueue
+from consul_nginx.loops.reports import Reports
+from consul_nginx.loops.resources import Resources
+from consul_nginx.loops.worker import work
+from consul_nginx.metrics import (
+    BUILD_INFO,
+    CONSUL_ERRORS,
+    CONSUL_WATCHES,
+    CONSUL_WATCHES_FAILING,
+    EVENT_LOOP_LAG,
+    QUEUE_DEPTH,
+)
+from consul_nginx.model.consul import ServiceQuery
+from consul_nginx.model.kubernetes import ObjectRef
+from consul_nginx.settings import OperatorSettings
+
+_log = logging.getLogger(__name__)
+
+RESYNC_S = 300.0
+_LAG_PERIOD_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """What the kopf handlers feed."""
+
+    resources: Resources
+    relist: Relist
+
+
+@asynccontextmanager
+async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
+    """Everything but kopf, while the context lasts."""
+    async with AsyncExitStack() as stack:
+        kube = await stack.enter_async_context(connect())
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        transport = await stack.enter_async_context(
+            PooledTransport(address=settings.consul_address, token=settings.consul_token)
+        )
+        to_do: WorkQueue[ObjectRef] = WorkQueue()
+        to_report: WorkQueue[ObjectRef] = WorkQueue()
+        resources = Resources(concerns=to_do.add)
+
+        def consul_changed(query: ServiceQuery) -> None:
+            for ref in resources.load_balancers_asking(query):
+                to_do.add(ref)
+
+        catalog = Catalog(
+            reader=ConsulClient(http=transport, datacenter=settings.consul_datacenter),
+            changed=consul_changed,
+            failed=CONSUL_ERRORS.inc,
+        )
+        load_balancers = LoadBalancers(
+            kube=kube, resources=resources, catalog=catalog, nginx_image=settings.nginx_image
+        )
+        reports = Reports(
+            kube=kube,
+            resources=resources,
+            load_balancers=load_balancers,
+            data_plane=DataPlane(kube=kube, session=session),
+            queue=to_report,
+        )
+
+        async def reconcile(ref: ObjectRef) -> None:
+            await load_balancers.reconcile(ref)
+            to_report.add(ref)
+
+        async def resync() -> None:
+            """Find what was changed behind our back: read and apply everything anew."""
+            while True:
+                await asyncio.sleep(RESYNC_S)
+                for ref in resources.load_balancers.refs():
+                    load_balancers.forget_observed(ref)
+                    to_do.add(ref)
+
+        async def start_workers_once_synced() -> None:
+            """Deciding on half of the resources would take the other half's routes down."""
+            while not resources.synced:  # noqa: ASYNC110 - set by a list that takes as long
+                await asyncio.sleep(0.02)
+            _log.info("all resources are known; reconciling begins")
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(settings.workers):
+                    workers.create_task(work(name="apply", queue=to_do, reconcile=reconcile))
+                    workers.create_task(
+                        work(name="report", queue=to_report, reconcile=reports.reconcile)
+                    )
+                workers.create_task(resync())
+
+        _register_gauges(catalog=catalog, to_do=to_do, to_report=to_report)
+        relist = Relist(kube=kube, resources=resources)
+        tasks = _Tasks()
+        stack.push_async_callback(catalog.close)
+        stack.push_async_callback(tasks.stop)
+        tasks.start(relist.run())
+        tasks.start(start_workers_once_synced())
+        tasks.start(_measure_lag())
+        await stack.enter_async_context(
+            serve(
+                port=settings.http_port,
+                healthy=lambda: tasks.crashed() or catalog.crashed(),
+                ready=lambda: None if resources.synced else "resources are not listed yet",
+            )
+        )
+        yield Runtime(resources=resources, relist=relist)
+
+
+class _Tasks:
+    """Tasks that must run as long as the operator does."""
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(work))
+
+    def crashed(self) -> str | None:
+        """What is wrong, for the liveness probe: the kubelet then starts us anew."""
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                return f"a task ended: {error!r}"
+        return None
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _register_gauges(
+    *, catalog: Catalog, to_do: WorkQueue[ObjectRef], to_report: WorkQueue[ObjectRef]
+) -> None:
+    CONSUL_WATCHES.set_function(lambda: catalog.watched)
+    CONSUL_WATCHES_FAILING.set_function(lambda: catalog.failing)
+    QUEUE_DEPTH.labels(name="apply").set_function(lambda: to_do.depth)
+    QUEUE_DEPTH.labels(name="report").set_function(lambda: to_report.depth)
+    BUILD_INFO.labels(
+        version=version("consul-nginx-operator"), python=platform.python_version()
+    ).set(1)
+
+
+async def _measure_lag() -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + _LAG_PERIOD_S
+        await asyncio.sleep(_LAG_PERIOD_S)
+        EVENT_LOOP_LAG.set(max(loop.time() - due, 0.0))

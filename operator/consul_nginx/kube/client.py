@@ -1,0 +1,207 @@
+"""The official client's asyncio dynamic API, narrowed to what the operator does with it.
+
+Kinds are known beforehand, so nothing is discovered and no cache file is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client.rest import ApiException
+from kubernetes.aio.dynamic import DynamicClient, Resource
+
+from consul_nginx.kube.errors import KubeConflict, KubeRefused, KubeUnavailable
+from consul_nginx.model.kubernetes import ObjectRef
+
+FIELD_MANAGER = "consul-nginx-operator"
+REQUEST_TIMEOUT_S = 15.0
+
+Raw = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of object and where the API server has it."""
+
+    kind: str
+    plural: str
+    version: str = "v1"
+    group: str = ""
+
+    @property
+    def api_version(self) -> str:
+        """As in an object's ``apiVersion``."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+CONFIG_MAP = Kind(kind="ConfigMap", plural="configmaps")
+POD = Kind(kind="Pod", plural="pods")
+SERVICE = Kind(kind="Service", plural="services")
+SERVICE_ACCOUNT = Kind(kind="ServiceAccount", plural="serviceaccounts")
+DEPLOYMENT = Kind(kind="Deployment", plural="deployments", group="apps")
+ROLE = Kind(kind="Role", plural="roles", group="rbac.authorization.k8s.io")
+ROLE_BINDING = Kind(kind="RoleBinding", plural="rolebindings", group="rbac.authorization.k8s.io")
+LOAD_BALANCER = Kind(
+    kind="LoadBalancer", plural="loadbalancers", group="consul-nginx.dev", version="v1alpha1"
+)
+SERVICE_MAPPING = Kind(
+    kind="ServiceMapping", plural="servicemappings", group="consul-nginx.dev", version="v1alpha1"
+)
+DATA_PLANE_KINDS = {
+    kind.kind: kind for kind in (SERVICE, SERVICE_ACCOUNT, DEPLOYMENT, ROLE, ROLE_BINDING)
+}
+
+
+class KubeClient:
+    """Objects as plain mappings; errors as in ``errors.py``; 404 on reading as None."""
+
+    def __init__(self, *, api: ApiClient) -> None:
+        self._dynamic = DynamicClient(api)
+
+    async def get(self, kind: Kind, ref: ObjectRef) -> Raw | None:
+        """Read one object; None when there is none."""
+        try:
+            return await self._call(
+                self._resource(kind).get(name=ref.name, namespace=ref.namespace, **_OPTIONS)
+            )
+        except _NotFound:
+            return None
+
+    async def list(
+        self, kind: Kind, *, namespace: str | None = None, label_selector: str | None = None
+    ) -> Raw:
+        """List object: ``items`` and ``metadata.resourceVersion``."""
+        return await self._call(
+            self._resource(kind).get(namespace=namespace, label_selector=label_selector, **_OPTIONS)
+        )
+
+    async def create(self, kind: Kind, body: Raw) -> Raw:
+        """Create; raises ``KubeConflict`` when it exists."""
+        return await self._call(
+            self._resource(kind).create(body=dict(body), field_manager=FIELD_MANAGER, **_OPTIONS)
+        )
+
+    async def replace(self, kind: Kind, body: Raw) -> Raw:
+        """Replace the version that ``metadata.resourceVersion`` names, else ``KubeConflict``."""
+        if "resourceVersion" not in body["metadata"]:
+            raise ValueError("a replacement names the resourceVersion that it replaces")
+        try:
+            return await self._call(
+                self._resource(kind).replace(
+                    body=dict(body),
+                    namespace=body["metadata"]["namespace"],
+                    field_manager=FIELD_MANAGER,
+                    **_OPTIONS,
+                )
+            )
+        except _NotFound as error:
+            raise KubeConflict(str(error)) from error
+
+    async def apply(self, kind: Kind, body: Raw) -> Raw:
+        """Server-side apply with our one field manager; what others set on it is theirs."""
+        return await self._call(
+            self._resource(kind).server_side_apply(
+                body=dict(body),
+                namespace=body["metadata"]["namespace"],
+                field_manager=FIELD_MANAGER,
+                force_conflicts=True,
+                **_OPTIONS,
+            )
+        )
+
+    async def apply_status(self, kind: Kind, body: Raw) -> Raw | None:
+        """Server-side apply of the status of the object that ``metadata.uid`` names.
+
+        None when that object is gone: nothing to report to.
+        """
+        try:
+            return await self._call(
+                self._resource(kind).status.server_side_apply(
+                    body=dict(body),
+                    name=body["metadata"]["name"],
+                    namespace=body["metadata"]["namespace"],
+                    field_manager=FIELD_MANAGER,
+                    force_conflicts=True,
+                    **_OPTIONS,
+                )
+            )
+        except (_NotFound, KubeConflict):
+            return None
+
+    def _resource(self, kind: Kind) -> Any:
+        return Resource(
+            client=self._dynamic,
+            prefix="apis" if kind.group else "api",
+            group=kind.group,
+            api_version=kind.version,
+            kind=kind.kind,
+            name=kind.plural,
+            namespaced=True,
+            subresources={
+                "status": {
+                    "name": f"{kind.plural}/status",
+                    "kind": kind.kind,
+                    "namespaced": True,
+                }
+            },
+        )
+
+    async def _call(self, request: Any) -> Raw:
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                answer = await request
+                result: Raw = await answer.json()
+        except ApiException as error:
+            raise _translated(error) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise KubeUnavailable(f"{type(error).__name__}: {error}") from error
+        return result
+
+
+class _NotFound(KubeRefused):
+    pass
+
+
+# serialize=False: the raw answer; wrapping every list in ResourceInstance costs twice the time.
+_OPTIONS: Mapping[str, Any] = {"serialize": False, "_request_timeout": REQUEST_TIMEOUT_S}
+
+
+def _translated(error: ApiException) -> KubeUnavailable | KubeConflict | KubeRefused:
+    words = error.summary() if hasattr(error, "summary") else str(error.reason)
+    if isinstance(words, bytes):
+        words = words.decode(errors="replace")
+    match error.status:
+        case 404:
+            return _NotFound(words)
+        case 409:
+            return KubeConflict(words)
+        case 429 | None:
+            return KubeUnavailable(words)
+        case status if status >= 500:
+            return KubeUnavailable(words)
+    return KubeRefused(words)
+
+
+@asynccontextmanager
+async def connect() -> AsyncIterator[KubeClient]:
+    """Connect with the pod's service account, or with the kubeconfig outside a cluster.
+
+    Certificates are verified, but not with ``VERIFY_X509_STRICT``, which Python ≥ 3.13 sets by
+    default and which refuses the CAs of many clusters.
+    """
+    settings = Configuration()
+    if "KUBERNETES_SERVICE_HOST" in os.environ:
+        config.load_incluster_config(client_configuration=settings)
+    else:
+        await config.load_kube_config(client_configuration=settings)
+    settings.disable_strict_ssl_verification = True
+    async with ApiClient(configuration=settings) as api:
+        yield KubeClient(api=api)

@@ -1,0 +1,27 @@
+"""The two kinds of error that leave this room, and the one that a write can end in.
+
+::
+
+    KubeError
+    ├── KubeUnavailable   try again: network, time-out, 429, 5xx
+    ├── KubeConflict      somebody else wrote in between: read again, then decide again
+    └── KubeRefused       give up until something changes: other 4xx, with the server's own words
+"""
+
+from __future__ import annotations
+
+
+class KubeError(Exception):
+    """The API server could not be asked, or did not do what was asked."""
+
+
+class KubeUnavailable(KubeError):  # noqa: N818 - a state, not a mistake
+    """A state that passes: try again after a delay."""
+
+
+class KubeConflict(KubeError):  # noqa: N818 - an outcome
+    """The object changed, exists, or is gone since it was read."""
+
+
+class KubeRefused(KubeError):  # noqa: N818 - a verdict of the server's
+    """The same request will be refused again."""

@@ -1,0 +1,1 @@
+"""The reconcile functions, one screen each, and what drives them."""

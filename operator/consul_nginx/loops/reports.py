@@ -1,0 +1,248 @@
+"""How it went, told where people look: status of LoadBalancers and ServiceMappings.
+
+Agents are asked after every write until they conform, then every ten seconds. The operator is the
+only writer of ``status``, and writes only what is new.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from consul_nginx.kube.client import LOAD_BALANCER, SERVICE, SERVICE_MAPPING, Kind, KubeClient
+from consul_nginx.kube.data_plane import DataPlane
+from consul_nginx.kube.status import conditions, service_addresses, status_body, without_times
+from consul_nginx.loops.load_balancers import LoadBalancers, Programme
+from consul_nginx.loops.queue import WorkQueue
+from consul_nginx.loops.resources import MappingsOf, Resources
+from consul_nginx.loops.store import Store, Stored
+from consul_nginx.metrics import DROPPED_INSTANCES, ENDPOINTS, STALE_PODS
+from consul_nginx.model.kubernetes import LoadBalancer, Meta, ObjectRef, ServiceMapping
+from consul_nginx.model.pods import PodReport
+from consul_nginx.model.verdict import Condition, Status, accepted, rejected
+from consul_nginx.plan.load_balancer import MappingVerdict
+from consul_nginx.plan.status import (
+    DataPlaneState,
+    data_plane_state,
+    programmed,
+    ready,
+    resolved_of_all,
+)
+from consul_nginx.resources.base import Invalid
+
+POLL_S = 10.0
+POLL_AFTER_WRITE_S = 0.2
+POLL_NOT_CONFORMING_S = 2.0
+_FRESH_S = 15.0
+
+
+class Reports:
+    """The report half of the first flow, keyed by LoadBalancer, existing or only named."""
+
+    def __init__(
+        self,
+        *,
+        kube: KubeClient,
+        resources: Resources,
+        load_balancers: LoadBalancers,
+        data_plane: DataPlane,
+        queue: WorkQueue[ObjectRef],
+    ) -> None:
+        self._kube = kube
+        self._resources = resources
+        self._load_balancers = load_balancers
+        self._data_plane = data_plane
+        self._queue = queue
+
+    async def reconcile(self, ref: ObjectRef) -> None:
+        """Ask the pods, decide on every condition, write what is new."""
+        stored = self._resources.load_balancers.get(ref)
+        mappings = self._resources.mappings_of(ref)
+        await self._report_invalid(mappings.invalid)
+        if stored is None:
+            await self._report_orphans(ref=ref, mappings=mappings)
+            _forget_metrics(ref)
+        elif isinstance(stored.value, Invalid):
+            await self._write(
+                kind=LOAD_BALANCER,
+                store=self._resources.load_balancers,
+                meta=stored.value.meta,
+                verdicts=[_invalid(stored.value)],
+            )
+        else:
+            await self._report_programmed(stored.value)
+
+    async def _report_programmed(self, load_balancer: LoadBalancer) -> None:
+        ref = load_balancer.meta.ref
+        programme = self._load_balancers.programme(ref)
+        if programme is None:
+            return
+        pods = await self._data_plane.report(ref)
+        state = data_plane_state(
+            desired=load_balancer.pods.replicas, revision=programme.revision, pods=pods
+        )
+        for mapping, verdict in programme.plan.mappings:
+            await self._report_mapping(
+                mapping=mapping, verdict=verdict, programme=programme, pods=pods
+            )
+        await self._report_load_balancer(
+            load_balancer=load_balancer, programme=programme, pods=pods, state=state
+        )
+        STALE_PODS.labels(namespace=ref.namespace, name=ref.name).set(len(state.stale))
+        self._queue.add_after(ref, delay=_poll_delay(programme=programme, state=state))
+
+    async def _report_load_balancer(
+        self,
+        *,
+        load_balancer: LoadBalancer,
+        programme: Programme,
+        pods: tuple[PodReport, ...],
+        state: DataPlaneState,
+    ) -> None:
+        _, revision = programme.contained[load_balancer.meta.uid]
+        in_use, programmed_now = accepted("In use"), programmed(revision=revision, pods=pods)
+        verdicts = [verdict for _, verdict in programme.plan.mappings]
+        service = await self._kube.get(SERVICE, load_balancer.meta.ref)
+        await self._write(
+            kind=LOAD_BALANCER,
+            store=self._resources.load_balancers,
+            meta=load_balancer.meta,
+            verdicts=[
+                in_use,
+                resolved_of_all(v.resolved for v in verdicts if v.accepted.is_true),
+                programmed_now,
+                ready(accepted=in_use, programmed=programmed_now),
+            ],
+            details={
+                "addresses": service_addresses(service),
+                "mappings": sum(verdict.accepted.is_true for verdict in verdicts),
+                "dataPlane": {
+                    "desired": state.desired,
+                    "ready": state.ready,
+                    "updated": state.updated,
+                    "summary": f"{state.updated}/{state.desired}",
+                    "stale": [
+                        {"pod": item.pod, "message": item.message[:4096]} for item in state.stale
+                    ],
+                },
+            },
+        )
+
+    async def _report_mapping(
+        self,
+        *,
+        mapping: ServiceMapping,
+        verdict: MappingVerdict,
+        programme: Programme,
+        pods: tuple[PodReport, ...],
+    ) -> None:
+        _, revision = programme.contained[mapping.meta.uid]
+        verdicts = [verdict.accepted, verdict.resolved]
+        if verdict.accepted.is_true:
+            verdicts.append(programmed(revision=revision, pods=pods))
+        else:
+            verdicts.append(_not_programmed())
+        details = {}
+        if verdict.selection is not None:
+            healthy, total = len(verdict.selection.endpoints), verdict.selection.total
+            details["endpoints"] = {
+                "healthy": healthy,
+                "total": total,
+                "summary": f"{healthy}/{total}",
+            }
+        _count_endpoints(mapping=mapping, verdict=verdict)
+        await self._write(
+            kind=SERVICE_MAPPING,
+            store=self._resources.mappings,
+            meta=mapping.meta,
+            verdicts=verdicts,
+            details=details,
+        )
+
+    async def _report_invalid(self, mappings: Iterable[Invalid]) -> None:
+        for mapping in mappings:
+            await self._write(
+                kind=SERVICE_MAPPING,
+                store=self._resources.mappings,
+                meta=mapping.meta,
+                verdicts=[_invalid(mapping), _not_programmed()],
+            )
+
+    async def _report_orphans(self, *, ref: ObjectRef, mappings: MappingsOf) -> None:
+        for mapping in mappings.valid:
+            await self._write(
+                kind=SERVICE_MAPPING,
+                store=self._resources.mappings,
+                meta=mapping.meta,
+                verdicts=[
+                    rejected(
+                        reason="LoadBalancerNotFound",
+                        message=(
+                            f"spec.loadBalancerRef.name: namespace {ref.namespace} has no "
+                            f"LoadBalancer {ref.name!r}; create it or name another one"
+                        ),
+                    ),
+                    _not_programmed(),
+                ],
+            )
+
+    async def _write(
+        self,
+        *,
+        kind: Kind,
+        store: Store[Any],
+        meta: Meta,
+        verdicts: Iterable[Condition],
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        stored: Stored[Any] | None = store.get(meta.ref)
+        if stored is None or stored.value.meta.uid != meta.uid:
+            return
+        status = {
+            **(details or {}),
+            "conditions": conditions(
+                verdicts=verdicts, generation=meta.generation, before=stored.status
+            ),
+        }
+        if without_times(status) == without_times(stored.status):
+            return
+        raw = await self._kube.apply_status(kind, status_body(kind=kind, meta=meta, status=status))
+        if raw is not None:
+            store.put(raw)
+
+
+def _poll_delay(*, programme: Programme, state: DataPlaneState) -> float:
+    if state.conforms:
+        return POLL_S
+    fresh = time.monotonic() - programme.written_at < _FRESH_S
+    return POLL_AFTER_WRITE_S if fresh else POLL_NOT_CONFORMING_S
+
+
+def _invalid(item: Invalid) -> Condition:
+    return rejected(reason="Invalid", message="; ".join(str(problem) for problem in item.problems))
+
+
+def _not_programmed() -> Condition:
+    return Condition(
+        type="Programmed",
+        status=Status.FALSE,
+        reason="NotAccepted",
+        message="nginx is not told of it until it is accepted",
+    )
+
+
+def _count_endpoints(*, mapping: ServiceMapping, verdict: MappingVerdict) -> None:
+    ref, selection = mapping.meta.ref, verdict.selection
+    if selection is None:
+        return
+    labels = {"namespace": ref.namespace, "name": ref.name}
+    ENDPOINTS.labels(**labels, state="healthy").set(len(selection.endpoints))
+    ENDPOINTS.labels(**labels, state="total").set(selection.total)
+    DROPPED_INSTANCES.remove_by_labels(labels)
+    for reason, count in selection.dropped:
+        DROPPED_INSTANCES.labels(**labels, reason=reason).set(count)
+
+
+def _forget_metrics(load_balancer: ObjectRef) -> None:
+    STALE_PODS.remove_by_labels({"namespace": load_balancer.namespace, "name": load_balancer.name})

@@ -1,0 +1,89 @@
+"""The custom resources at hand, and which LoadBalancer a change of one concerns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from consul_nginx.loops.store import Store, Stored
+from consul_nginx.model.consul import ServiceQuery
+from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef, ServiceMapping
+from consul_nginx.resources.base import Invalid
+from consul_nginx.resources.load_balancer import parse_load_balancer
+from consul_nginx.resources.service_mapping import parse_service_mapping
+
+
+@dataclass(frozen=True, kw_only=True)
+class MappingsOf:
+    """The mappings that name one LoadBalancer: those that can be planned, and the others."""
+
+    valid: tuple[ServiceMapping, ...]
+    invalid: tuple[Invalid, ...]
+
+
+class Resources:
+    """Both kinds. ``concerns`` is called with the LoadBalancer that a change concerns."""
+
+    def __init__(self, *, concerns: Callable[[ObjectRef], None]) -> None:
+        self._concerns = concerns
+        self.load_balancers: Store[LoadBalancer] = Store(
+            parse=parse_load_balancer, changed=self._load_balancer_changed
+        )
+        self.mappings: Store[ServiceMapping] = Store(
+            parse=parse_service_mapping, changed=self._mapping_changed
+        )
+
+    @property
+    def synced(self) -> bool:
+        """Whether both kinds have been listed once: before that, nothing may be decided."""
+        return self.load_balancers.synced and self.mappings.synced
+
+    def mappings_of(self, load_balancer: ObjectRef) -> MappingsOf:
+        """Every mapping that names ``load_balancer``."""
+        stored = [
+            item for item in self.mappings.all() if named_load_balancer(item) == load_balancer
+        ]
+        return MappingsOf(
+            valid=tuple(i.value for i in stored if not isinstance(i.value, Invalid)),
+            invalid=tuple(i.value for i in stored if isinstance(i.value, Invalid)),
+        )
+
+    def queries(self) -> frozenset[ServiceQuery]:
+        """Everything that has to be asked of Consul."""
+        return frozenset(
+            item.value.backend
+            for item in self.mappings.all()
+            if not isinstance(item.value, Invalid)
+        )
+
+    def load_balancers_asking(self, query: ServiceQuery) -> frozenset[ObjectRef]:
+        """LoadBalancers that an answer to ``query`` concerns."""
+        return frozenset(
+            item.value.load_balancer
+            for item in self.mappings.all()
+            if not isinstance(item.value, Invalid) and item.value.backend == query
+        )
+
+    def _load_balancer_changed(
+        self, before: Stored[LoadBalancer] | None, after: Stored[LoadBalancer] | None
+    ) -> None:
+        if before is not None and after is not None and before.value == after.value:
+            return
+        self._concerns((after or before).value.meta.ref)  # type: ignore[union-attr]
+
+    def _mapping_changed(
+        self, before: Stored[ServiceMapping] | None, after: Stored[ServiceMapping] | None
+    ) -> None:
+        if before is not None and after is not None and before.value == after.value:
+            return
+        for load_balancer in {named_load_balancer(item) for item in (before, after) if item}:
+            self._concerns(load_balancer)
+
+
+def named_load_balancer(mapping: Stored[ServiceMapping]) -> ObjectRef:
+    """LoadBalancer that a mapping names, also when the rest of its specification is invalid."""
+    if not isinstance(mapping.value, Invalid):
+        return mapping.value.load_balancer
+    spec = mapping.raw.get("spec") or {}
+    name = (spec.get("loadBalancerRef") or {}).get("name") or ""
+    return ObjectRef(namespace=mapping.value.meta.ref.namespace, name=name)

@@ -1,0 +1,48 @@
+"""Workers that take keys from a queue and run one reconcile function on them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from consul_nginx.kube.errors import KubeConflict, KubeError
+from consul_nginx.loops.queue import WorkQueue
+from consul_nginx.metrics import RECONCILE_SECONDS, RECONCILES
+from consul_nginx.model.kubernetes import ObjectRef
+
+_log = logging.getLogger(__name__)
+
+
+async def work(
+    *,
+    name: str,
+    queue: WorkQueue[ObjectRef],
+    reconcile: Callable[[ObjectRef], Awaitable[None]],
+) -> None:
+    """Work for ever. A failure is tried again with a growing delay; nothing ends the worker."""
+    while True:
+        key = await queue.get()
+        started = time.perf_counter()
+        outcome = "success"
+        try:
+            await reconcile(key)
+        except asyncio.CancelledError:
+            raise
+        except KubeConflict as error:
+            outcome = "conflict"
+            delay = queue.retry(key)
+            _log.debug("%s %s: %s; again in %.2f s", name, key, error, delay)
+        except KubeError as error:
+            outcome = "error"
+            delay = queue.retry(key)
+            _log.warning("%s %s: %s; again in %.1f s", name, key, error, delay)
+        except Exception:  # noqa: BLE001 - one object's bug must not stop the others
+            outcome = "bug"
+            delay = queue.retry(key)
+            _log.exception("%s %s: a bug; again in %.1f s", name, key, delay)
+        else:
+            queue.done(key)
+        RECONCILES.labels(flow=name, outcome=outcome).inc()
+        RECONCILE_SECONDS.labels(flow=name).observe(time.perf_counter() - started)

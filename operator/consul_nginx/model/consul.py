@@ -1,0 +1,67 @@
+"""What Consul knows, as the operator understands it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class ServiceQuery:
+    """Identity of a question to Consul; equal questions share one watch.
+
+    ``tags`` must all be present on an instance. ``datacenter`` empty: the agent's own.
+    """
+
+    service: str
+    tags: tuple[str, ...] = ()
+    datacenter: str = ""
+
+    def __str__(self) -> str:
+        tags = f" tags {','.join(self.tags)}" if self.tags else ""
+        return f"{self.service}{f'@{self.datacenter}' if self.datacenter else ''}{tags}"
+
+
+class Health(StrEnum):
+    """Aggregated state of an instance: the worst of its checks and its node's.
+
+    Maintenance mode is the worst of all (Consul: checks ``_node_maintenance`` and
+    ``_service_maintenance:<id>``).
+    """
+
+    PASSING = "passing"
+    WARNING = "warning"
+    CRITICAL = "critical"
+    MAINTENANCE = "maintenance"
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Instance:
+    """One registration of a service as Consul returned it; nothing in it is to be trusted."""
+
+    id: str
+    node: str
+    address: str
+    port: int
+    health: Health
+    weight: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What is known about one query.
+
+    ``instances`` is None as long as the query has never been answered: *unknown* is not *empty*.
+    ``error`` says why the latest attempt failed, with ``failing_since`` in RFC 3339; None when
+    ``instances`` is current.
+    """
+
+    instances: tuple[Instance, ...] | None = None
+    error: str | None = None
+    failing_since: str | None = None
+
+
+UNKNOWN = Observation()
+
+Snapshot = Mapping[ServiceQuery, Observation]

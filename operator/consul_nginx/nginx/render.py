@@ -1,0 +1,138 @@
+"""From the model to files: structure in a few files, the endpoints of each upstream in its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from consul_nginx.model.bundle import ENDPOINTS_PREFIX, HASH_FILE, MAIN_FILE, Bundle
+from consul_nginx.model.layout import Layout
+from consul_nginx.model.nginx import Configuration, Endpoint, HttpListener, Upstream
+from consul_nginx.nginx import tokens
+from consul_nginx.nginx.environment import template
+
+UPSTREAMS_FILE = "upstreams.conf"
+
+_NO_FILES: Mapping[str, str] = MappingProxyType({})
+_ZONE_FLOOR_KB = 128
+_ZONE_KB_PER_ENDPOINT = 2
+
+
+def render(
+    *,
+    configuration: Configuration,
+    layout: Layout,
+    previous: Mapping[str, str] = _NO_FILES,
+) -> Bundle:
+    """Render a bundle; equal input gives equal bytes.
+
+    An upstream whose endpoints are unknown keeps its file of ``previous``, the bundle that nginx
+    has now, word for word. Raises ``UnsafeTokenError`` for a value that must not reach nginx: the
+    plan lets none through, so that is a bug.
+    """
+    endpoints = {
+        upstream.id: _kept(upstream=upstream, previous=previous)
+        or _endpoints(upstream=upstream, layout=layout)
+        for upstream in configuration.upstreams
+    }
+    return Bundle.of(
+        {
+            MAIN_FILE: _main(configuration=configuration, layout=layout),
+            UPSTREAMS_FILE: _upstreams(endpoints),
+            **{_listener_file(item): _listener(item) for item in configuration.listeners},
+            **{_endpoints_file(identity): text for identity, text in endpoints.items()},
+        }
+    )
+
+
+def _listener_file(listener: HttpListener) -> str:
+    return f"listener-{listener.id}.conf"
+
+
+def _endpoints_file(upstream_id: str) -> str:
+    return f"{ENDPOINTS_PREFIX}{upstream_id}.conf"
+
+
+def _kept(*, upstream: Upstream, previous: Mapping[str, str]) -> str | None:
+    if upstream.endpoints is not None:
+        return None
+    return previous.get(_endpoints_file(upstream.id))
+
+
+def _main(*, configuration: Configuration, layout: Layout) -> str:
+    return template("nginx.conf.j2").render(
+        pid_file=tokens.pod_path(layout.pid_file),
+        status_socket=tokens.pod_path(layout.status_socket),
+        unavailable_socket=tokens.pod_path(layout.unavailable_socket),
+        temp_folder=tokens.pod_path(layout.nginx / "temp"),
+        keepalive_grace=tokens.seconds(configuration.reload.keepalive_grace),
+        shutdown_timeout=tokens.seconds(configuration.reload.shutdown_timeout),
+        hash_file=tokens.file_name(HASH_FILE),
+        includes=[
+            tokens.file_name(name)
+            for name in (
+                UPSTREAMS_FILE,
+                *(_listener_file(item) for item in configuration.listeners),
+            )
+        ],
+    )
+
+
+def _upstreams(endpoints: Mapping[str, str]) -> str:
+    return template("upstreams.conf.j2").render(
+        upstreams=[
+            {
+                "name": _upstream_name(identity),
+                "zone_size": tokens.kilobytes(_zone_kilobytes(text.count("\n"))),
+                "endpoints_file": tokens.file_name(_endpoints_file(identity)),
+            }
+            for identity, text in endpoints.items()
+        ]
+    )
+
+
+def _upstream_name(upstream_id: str) -> tokens.Token:
+    return tokens.identifier(f"u_{upstream_id}")
+
+
+def _zone_kilobytes(servers: int) -> int:
+    """Room for the endpoints, doubled in steps: a growing upstream rarely changes structure."""
+    size = _ZONE_FLOOR_KB
+    while size < servers * _ZONE_KB_PER_ENDPOINT:
+        size *= 2
+    return size
+
+
+def _listener(listener: HttpListener) -> str:
+    return template("listener-http.conf.j2").render(
+        port=tokens.port(listener.port),
+        default_is_mapped=any(host.hostname is None for host in listener.hosts),
+        hosts=[
+            {
+                "hostname": None if host.hostname is None else tokens.hostname(host.hostname),
+                "routes": [
+                    {
+                        "is_root": route.path_prefix == "/",
+                        "path": tokens.path(route.path_prefix),
+                        "upstream": _upstream_name(route.upstream),
+                    }
+                    for route in host.routes
+                ],
+            }
+            for host in listener.hosts
+        ],
+    )
+
+
+def _endpoints(*, upstream: Upstream, layout: Layout) -> str:
+    if not upstream.endpoints:
+        return f"server unix:{tokens.pod_path(layout.unavailable_socket)};\n"
+    return "".join(_server(endpoint) for endpoint in upstream.endpoints)
+
+
+def _server(endpoint: Endpoint) -> str:
+    """One line of an upstream. Plain formatting: of 10,000 lines, a template costs thrice."""
+    address = tokens.socket_address(address=endpoint.address, port_number=endpoint.port)
+    if endpoint.weight == 1:
+        return f"server {address};\n"
+    return f"server {address} weight={tokens.number(endpoint.weight, low=1, high=65535)};\n"

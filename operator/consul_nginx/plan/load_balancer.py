@@ -1,0 +1,198 @@
+"""The plan of one LoadBalancer: which mapping is accepted, and what nginx should be.
+
+Invalid resource      rejected before it comes here (resources/)
+unknown listener      rejected, NoMatchingListener
+same host and path    the older mapping wins, the other is rejected, Conflicted
+Consul never answered accepted, its upstream is *unknown*: nginx keeps what it has
+no healthy instance   accepted, its upstream is empty: nginx answers 503
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from consul_nginx.model.consul import UNKNOWN, Observation, ServiceQuery, Snapshot
+from consul_nginx.model.kubernetes import Listener, LoadBalancer, ObjectRef, ServiceMapping
+from consul_nginx.model.nginx import Configuration, HttpListener, Route, Upstream, VirtualHost
+from consul_nginx.model.verdict import Condition, Status, accepted, rejected
+from consul_nginx.plan.endpoints import EndpointSelection, select_endpoints
+
+
+@dataclass(frozen=True, kw_only=True)
+class MappingVerdict:
+    """What the plan says of one mapping; ``selection`` is None when Consul never answered."""
+
+    accepted: Condition
+    resolved: Condition
+    selection: EndpointSelection | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What nginx should be, and the verdict on every mapping that names this LoadBalancer."""
+
+    configuration: Configuration
+    mappings: tuple[tuple[ServiceMapping, MappingVerdict], ...]
+
+
+def plan_load_balancer(
+    *, load_balancer: LoadBalancer, mappings: Iterable[ServiceMapping], snapshot: Snapshot
+) -> Plan:
+    """Decide; the result does not depend on the order of ``mappings``."""
+    by_age = sorted(mappings, key=lambda mapping: (mapping.meta.created, mapping.meta.ref))
+    verdicts = _accept(listeners=load_balancer.listeners, mappings=by_age)
+    used = [mapping for mapping, condition in verdicts if condition.is_true]
+    selections = {
+        query: _select(snapshot.get(query, UNKNOWN)) for query in {m.backend for m in used}
+    }
+    return Plan(
+        configuration=Configuration(
+            listeners=tuple(
+                _listener(listener=listener, mappings=used)
+                for listener in sorted(load_balancer.listeners, key=lambda item: item.port)
+            ),
+            upstreams=tuple(
+                Upstream(
+                    id=upstream_id(query),
+                    endpoints=selection.endpoints if selection is not None else None,
+                )
+                for query, selection in sorted(selections.items())
+            ),
+            reload=load_balancer.reload,
+        ),
+        mappings=tuple(
+            (
+                mapping,
+                MappingVerdict(
+                    accepted=condition,
+                    resolved=_resolved(
+                        query=mapping.backend,
+                        observation=snapshot.get(mapping.backend, UNKNOWN),
+                        selection=selections.get(mapping.backend),
+                    ),
+                    selection=selections.get(mapping.backend) if condition.is_true else None,
+                ),
+            )
+            for mapping, condition in verdicts
+        ),
+    )
+
+
+def upstream_id(query: ServiceQuery) -> str:
+    """Name of a query's upstream: no text of a user's ever becomes a name in nginx."""
+    identity = "\0".join((query.service, query.datacenter, *query.tags))
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
+def _accept(
+    *, listeners: Iterable[Listener], mappings: Iterable[ServiceMapping]
+) -> list[tuple[ServiceMapping, Condition]]:
+    names = sorted(listener.name for listener in listeners)
+    owners: dict[tuple[str, str | None, str], ObjectRef] = {}
+    verdicts = []
+    for mapping in mappings:
+        condition = _no_such_listener(mapping=mapping, names=names) or _conflict(
+            mapping=mapping, owners=owners
+        )
+        verdicts.append((mapping, condition or accepted("In use.")))
+        if condition is None:
+            owners.update(dict.fromkeys(_claims(mapping), mapping.meta.ref))
+    return verdicts
+
+
+def _no_such_listener(*, mapping: ServiceMapping, names: list[str]) -> Condition | None:
+    if mapping.listener in names:
+        return None
+    return rejected(
+        reason="NoMatchingListener",
+        message=(
+            f"spec.listener: {mapping.listener!r} is not a listener of LoadBalancer "
+            f"{mapping.load_balancer.name}; it has: {', '.join(names)}"
+        ),
+    )
+
+
+def _conflict(
+    *, mapping: ServiceMapping, owners: dict[tuple[str, str | None, str], ObjectRef]
+) -> Condition | None:
+    for claim in _claims(mapping):
+        if claim in owners:
+            _, hostname, path = claim
+            host = hostname if hostname is not None else "any host"
+            return rejected(
+                reason="Conflicted",
+                message=(
+                    f"spec.hostnames, spec.path: {host} with path {path} on listener "
+                    f"{mapping.listener} belongs to the older ServiceMapping {owners[claim]}; "
+                    "choose another host or path, or delete that mapping"
+                ),
+            )
+    return None
+
+
+def _claims(mapping: ServiceMapping) -> list[tuple[str, str | None, str]]:
+    hostnames: tuple[str | None, ...] = mapping.hostnames or (None,)
+    return [(mapping.listener, hostname, mapping.path_prefix) for hostname in hostnames]
+
+
+def _listener(*, listener: Listener, mappings: Iterable[ServiceMapping]) -> HttpListener:
+    hosts: dict[str | None, list[Route]] = {}
+    for mapping in mappings:
+        for name, hostname, path in _claims(mapping):
+            if name == listener.name:
+                route = Route(path_prefix=path, upstream=upstream_id(mapping.backend))
+                hosts.setdefault(hostname, []).append(route)
+    return HttpListener(
+        id=hashlib.sha256(listener.name.encode()).hexdigest()[:16],
+        port=listener.port,
+        hosts=tuple(
+            VirtualHost(hostname=hostname, routes=tuple(sorted(routes)))
+            for hostname, routes in sorted(hosts.items(), key=lambda item: item[0] or "")
+        ),
+    )
+
+
+def _select(observation: Observation) -> EndpointSelection | None:
+    if observation.instances is None:
+        return None
+    return select_endpoints(observation.instances)
+
+
+def _resolved(
+    *, query: ServiceQuery, observation: Observation, selection: EndpointSelection | None
+) -> Condition:
+    def condition(status: Status, reason: str, message: str) -> Condition:
+        return Condition(type="ResolvedRefs", status=status, reason=reason, message=message)
+
+    if observation.error is not None:
+        return condition(
+            Status.UNKNOWN,
+            "ConsulUnreachable",
+            f"Consul does not answer for {query} since {observation.failing_since}: "
+            f"{observation.error}; nginx keeps the endpoints it has",
+        )
+    if selection is None:
+        return condition(Status.UNKNOWN, "Pending", f"Consul has not answered for {query} yet")
+    if selection.endpoints:
+        dropped = "".join(f"; {count} dropped: {why}" for why, count in selection.dropped)
+        return condition(
+            Status.TRUE,
+            "ResolvedRefs",
+            f"{len(selection.endpoints)} of {selection.total} instances of {query} "
+            f"are served{dropped}",
+        )
+    if selection.total:
+        dropped = "".join(f"; {count} dropped: {why}" for why, count in selection.dropped)
+        return condition(
+            Status.FALSE,
+            "NoHealthyEndpoints",
+            f"none of {selection.total} instances of {query} is passing and usable; "
+            f"nginx answers 503{dropped}",
+        )
+    return condition(
+        Status.FALSE,
+        "ServiceNotFound",
+        f"spec.backends[0].service: Consul knows no instance of {query}; nginx answers 503",
+    )

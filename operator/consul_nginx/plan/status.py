@@ -1,0 +1,123 @@
+"""From plan and nginx's own answers to the conditions that people read. Pure.
+
+``Programmed`` speaks by generation: every ready pod serves a revision that contains the object's
+present generation. It does not speak of endpoints that moved a moment ago: it would never rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from consul_nginx.model.pods import PodReport
+from consul_nginx.model.verdict import Condition, Status
+
+MAX_STALE_PODS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class StalePod:
+    """A pod that does not serve the newest revision, and why."""
+
+    pod: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataPlaneState:
+    """What a LoadBalancer's pods run, in numbers."""
+
+    desired: int
+    ready: int
+    updated: int
+    stale: tuple[StalePod, ...]
+
+    @property
+    def conforms(self) -> bool:
+        """Every pod that is asked for is there, ready and up to date."""
+        return self.desired == self.ready == self.updated and not self.stale
+
+
+def data_plane_state(*, desired: int, revision: int, pods: Iterable[PodReport]) -> DataPlaneState:
+    """Count; ``revision`` is the newest one written."""
+    reports = tuple(pods)
+    ready = [pod for pod in reports if pod.ready]
+    return DataPlaneState(
+        desired=desired,
+        ready=len(ready),
+        updated=sum(_serves(pod, revision) for pod in ready),
+        stale=tuple(
+            StalePod(pod=pod.pod, message=_why_stale(pod, revision))
+            for pod in reports
+            if not (pod.ready and _serves(pod, revision))
+        )[:MAX_STALE_PODS],
+    )
+
+
+def programmed(*, revision: int, pods: Iterable[PodReport]) -> Condition:
+    """Whether every ready pod serves ``revision`` or a later one."""
+
+    def condition(status: Status, reason: str, message: str) -> Condition:
+        return Condition(type="Programmed", status=status, reason=reason, message=message)
+
+    reports = tuple(pods)
+    ready = [pod for pod in reports if pod.ready]
+    behind = [pod for pod in ready if not _serves(pod, revision)]
+    if ready and not behind:
+        count = "1 nginx pod serves" if len(ready) == 1 else f"{len(ready)} nginx pods serve"
+        return condition(Status.TRUE, "Programmed", f"{count} it")
+    rejecting = [pod for pod in behind or reports if pod.rejection is not None]
+    if rejecting:
+        pod = rejecting[0]
+        return condition(Status.FALSE, "Rejected", f"pod {pod.pod}: {pod.rejection}")
+    if not ready:
+        why = next((f": {pod.pod}: {pod.problem}" for pod in reports if pod.problem), "")
+        return condition(Status.FALSE, "NoReadyPods", f"no nginx pod is ready{why}")
+    return condition(
+        Status.FALSE,
+        "Pending",
+        f"{len(ready) - len(behind)} of {len(ready)} ready nginx pods serve it",
+    )
+
+
+def ready(*, accepted: Condition, programmed: Condition) -> Condition:
+    """``Ready`` of a LoadBalancer: the first of the two that does not hold says why."""
+    for condition in (accepted, programmed):
+        if not condition.is_true:
+            return Condition(
+                type="Ready",
+                status=Status.FALSE,
+                reason=condition.reason,
+                message=condition.message,
+            )
+    return Condition(type="Ready", status=Status.TRUE, reason="Ready", message=programmed.message)
+
+
+def resolved_of_all(conditions: Iterable[Condition]) -> Condition:
+    """``ResolvedRefs`` of a LoadBalancer: the worst of its mappings'."""
+    order = {Status.UNKNOWN: 0, Status.FALSE: 1, Status.TRUE: 2}
+    worst = min(conditions, key=lambda item: (order[item.status], item.message), default=None)
+    if worst is None or worst.is_true:
+        return Condition(
+            type="ResolvedRefs",
+            status=Status.TRUE,
+            reason="ResolvedRefs",
+            message="Consul answers for every mapping",
+        )
+    return worst
+
+
+def _serves(pod: PodReport, revision: int) -> bool:
+    return pod.revision is not None and pod.revision >= revision
+
+
+def _why_stale(pod: PodReport, revision: int) -> str:
+    if pod.problem is not None:
+        return pod.problem
+    if pod.rejection is not None:
+        return pod.rejection
+    if pod.revision is None:
+        return "serves nothing yet"
+    if not _serves(pod, revision):
+        return f"serves revision {pod.revision}, the newest is {revision}"
+    return "not ready"

@@ -1,0 +1,1 @@
+"""The custom resources as typed models: what people write, validated at the edge."""

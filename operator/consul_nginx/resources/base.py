@@ -1,0 +1,70 @@
+"""What all our custom resources share: group, version, and how a field is declared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
+
+from consul_nginx.model.kubernetes import Meta, ObjectRef
+from consul_nginx.model.verdict import Problem
+
+GROUP = "consul-nginx.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+MAX_SHOWN = 80
+
+
+class SpecModel(BaseModel):
+    """Base of every model below ``spec``: camelCase outside, nothing undeclared, immutable."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, extra="forbid", frozen=True
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invalid:
+    """An object whose specification can't be used, with everything that is wrong with it."""
+
+    meta: Meta
+    problems: tuple[Problem, ...]
+
+
+def parse_meta(raw: Mapping[str, Any]) -> Meta:
+    """Metadata of an object as the API server returns it."""
+    metadata = raw["metadata"]
+    return Meta(
+        ref=ObjectRef(namespace=metadata["namespace"], name=metadata["name"]),
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 1),
+        created=metadata["creationTimestamp"],
+    )
+
+
+def problems_of(error: ValidationError) -> tuple[Problem, ...]:
+    """Translate pydantic's errors: field path as in YAML, the value shortened, the reason."""
+    return tuple(
+        Problem(
+            field=_path(("spec", *item["loc"])),
+            value=_shown(item["input"]),
+            reason=item["msg"].removeprefix("Value error, "),
+        )
+        for item in error.errors(include_url=False)
+    )
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.removeprefix(".")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

@@ -1,0 +1,22 @@
+"""Settings of the operator process; every one is a flag and an environment variable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorSettings:
+    """What ``consul-nginx operator`` is started with.
+
+    ``consul_address`` is a base URL; ``consul_token`` comes from a Secret by way of the
+    environment and is never logged. ``namespaces`` empty means all.
+    """
+
+    consul_address: str
+    consul_datacenter: str | None
+    consul_token: str | None
+    nginx_image: str
+    namespaces: tuple[str, ...]
+    http_port: int
+    workers: int
