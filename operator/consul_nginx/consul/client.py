@@ -9,7 +9,7 @@ from consul.base import CB, Consul
 
 from consul_nginx.consul.errors import ConsulUnavailable
 from consul_nginx.consul.health import parse_instances
-from consul_nginx.consul.transport import DEFAULT_TIMEOUT_S, PooledTransport
+from consul_nginx.consul.transport import DEFAULT_TIMEOUT_S, PooledTransport, path_segment
 from consul_nginx.model.consul import Instance, ServiceQuery
 
 WAIT_S = 300
@@ -53,7 +53,7 @@ class ConsulClient(Consul):  # type: ignore[misc] # python-consul2 has no types
         try:
             found, entries = await self.http.get(
                 CB.json(index=True),
-                path=f"/v1/health/service/{query.service}",
+                path=f"/v1/health/service/{path_segment(query.service)}",
                 params=params,
                 within=BLOCKING_TIMEOUT_S if index else DEFAULT_TIMEOUT_S,
             )

@@ -108,7 +108,7 @@ class PooledTransport(HTTPClient):  # type: ignore[misc] # python-consul2 has no
         headers: Mapping[str, str] | None,
         within: float,
     ) -> Any:
-        url = self._base.with_path(_safe_path(path), encoded=False).with_query(params or ())
+        url = self._base.with_path(path).with_query(params or ())
         limits = aiohttp.ClientTimeout(total=within, sock_connect=CONNECT_TIMEOUT_S)
         try:
             async with self._session.request(
@@ -124,15 +124,14 @@ class PooledTransport(HTTPClient):  # type: ignore[misc] # python-consul2 has no
         return callback(Response(answer.status, answer.headers, body, content))
 
 
-def _safe_path(path: str) -> str:
-    """Refuse a path that names would turn into another one.
+def path_segment(name: str) -> str:
+    """``name`` as one segment of a path, or ``ConsulRefused`` when it would become another path.
 
     A service called ``../../kv/secret`` would otherwise read the key ``secret`` with our token.
     """
-    segments = path.removeprefix("/").split("/")
-    if any(segment in ("", ".", "..") for segment in segments) or not path.isprintable():
-        raise ConsulRefused(f"unsafe path {path!r}: a name can't contain '/' or be '.' or '..'")
-    return path
+    if name in ("", ".", "..") or "/" in name or not name.isprintable():
+        raise ConsulRefused(f"unsafe name {name!r}: it can't be empty, '.', '..' or contain '/'")
+    return name
 
 
 def _raise_for_status(*, status: int, body: str) -> None:

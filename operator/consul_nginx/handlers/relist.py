@@ -20,9 +20,12 @@ SETTLE_S = 0.5
 class Relist:
     """Lists both kinds at start, when asked to, and every five minutes."""
 
-    def __init__(self, *, kube: KubeClient, resources: Resources) -> None:
+    def __init__(
+        self, *, kube: KubeClient, resources: Resources, namespaces: tuple[str, ...]
+    ) -> None:
         self._kube = kube
         self._resources = resources
+        self._scopes: tuple[str | None, ...] = namespaces or (None,)
         self._wanted = asyncio.Event()
 
     def ask(self) -> None:
@@ -53,10 +56,11 @@ class Relist:
             (SERVICE_MAPPING, self._resources.mappings),
             (LOAD_BALANCER, self._resources.load_balancers),
         ):
-            answer = await self._kube.list(kind)
-            version = answer["metadata"]["resourceVersion"]
+            lists = [await self._kube.list(kind, namespace=scope) for scope in self._scopes]
             items = [
                 {"apiVersion": kind.api_version, "kind": kind.kind, **item}
+                for answer in lists
                 for item in answer["items"]
             ]
-            store.replace(items=items, version=version)
+            versions = (int(answer["metadata"]["resourceVersion"]) for answer in lists)
+            store.replace(items=items, version=min(versions))

@@ -110,7 +110,7 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
                 workers.create_task(resync())
 
         _register_gauges(catalog=catalog, to_do=to_do, to_report=to_report)
-        relist = Relist(kube=kube, resources=resources)
+        relist = Relist(kube=kube, resources=resources, namespaces=settings.namespaces)
         tasks = _Tasks()
         stack.push_async_callback(catalog.close)
         stack.push_async_callback(tasks.stop)

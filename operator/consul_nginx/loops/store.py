@@ -81,13 +81,13 @@ class Store(Generic[Parsed]):
             del self._objects[ref]
             self._changed(before, None)
 
-    def replace(self, *, items: Iterable[Raw], version: str) -> None:
+    def replace(self, *, items: Iterable[Raw], version: int) -> None:
         """A complete list as of ``version``: take what is newer, reap what is not in it."""
         listed = {_ref(raw): raw for raw in items}
         for raw in listed.values():
             self.put(raw)
         for ref, stored in list(self._objects.items()):
-            if ref not in listed and stored.version <= int(version):
+            if ref not in listed and stored.version <= version:
                 del self._objects[ref]
                 self._changed(stored, None)
         self.synced = True

@@ -1,0 +1,72 @@
+"""Objects as the API server would return them, and what Consul would answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from consul_nginx.model.consul import Health, Instance
+from consul_nginx.model.kubernetes import LoadBalancer, ServiceMapping
+from consul_nginx.resources.load_balancer import parse_load_balancer
+from consul_nginx.resources.service_mapping import parse_service_mapping
+
+
+def metadata(name: str, **more: Any) -> dict[str, Any]:
+    return {
+        "namespace": "shop",
+        "name": name,
+        "uid": f"uid-{name}",
+        "generation": 1,
+        "resourceVersion": "1",
+        "creationTimestamp": "2026-11-22T07:00:00Z",
+        **more,
+    }
+
+
+def load_balancer_raw(name: str = "edge", **spec: Any) -> dict[str, Any]:
+    return {
+        "metadata": metadata(name),
+        "spec": {"listeners": [{"name": "http", "port": 80}], **spec},
+    }
+
+
+def mapping_raw(name: str = "web", *, meta: dict[str, Any] | None = None, **spec: Any) -> Any:
+    return {
+        "metadata": metadata(name, **(meta or {})),
+        "spec": {
+            "loadBalancerRef": {"name": "edge"},
+            "listener": "http",
+            "backends": [{"service": "my-web-server"}],
+            **spec,
+        },
+    }
+
+
+def load_balancer(name: str = "edge", **spec: Any) -> LoadBalancer:
+    parsed = parse_load_balancer(load_balancer_raw(name, **spec))
+    assert isinstance(parsed, LoadBalancer), parsed
+    return parsed
+
+
+def mapping(
+    name: str = "web", *, meta: dict[str, Any] | None = None, **spec: Any
+) -> ServiceMapping:
+    parsed = parse_service_mapping(mapping_raw(name, meta=meta, **spec))
+    assert isinstance(parsed, ServiceMapping), parsed
+    return parsed
+
+
+def instance(
+    address: str = "10.244.1.2",
+    port: int = 8080,
+    *,
+    health: Health = Health.PASSING,
+    weight: int = 1,
+) -> Instance:
+    return Instance(
+        id=f"{address}:{port}",
+        node="node-1",
+        address=address,
+        port=port,
+        health=health,
+        weight=weight,
+    )

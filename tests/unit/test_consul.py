@@ -1,0 +1,118 @@
+"""The transport and what is read out of Consul's answers; against a real HTTP server."""
+
+from __future__ import annotations
+
+import pytest
+from aiohttp import web
+
+from consul_nginx.consul.client import ConsulClient
+from consul_nginx.consul.errors import ConsulRefused, ConsulUnavailable
+from consul_nginx.consul.health import aggregate, parse_instances
+from consul_nginx.consul.transport import PooledTransport
+from consul_nginx.model.consul import Health, ServiceQuery
+
+
+@pytest.fixture
+async def server():
+    """An HTTP server that answers what the test says, and remembers what it was asked."""
+    state = {"status": 200, "body": "[]", "headers": {"X-Consul-Index": "7"}, "asked": []}
+
+    async def answer(request):
+        state["asked"].append(request)
+        return web.Response(status=state["status"], text=state["body"], headers=state["headers"])
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    state["url"] = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield state
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("name", ["../../kv/secret", "a/b", "..", ".", "", "a\nb"])
+async def test_a_name_can_not_become_another_path(server, name):
+    async with PooledTransport(address=server["url"]) as transport:
+        with pytest.raises(ConsulRefused, match="unsafe name"):
+            await ConsulClient(http=transport).service(query=ServiceQuery(service=name))
+    assert server["asked"] == []
+
+
+async def test_all_tags_and_the_datacenter_are_asked_for(server):
+    async with PooledTransport(address=server["url"]) as transport:
+        query = ServiceQuery(service="web", tags=("a", "b=c&d"), datacenter="dc2")
+        await ConsulClient(http=transport).service(query=query, index=7)
+    asked = server["asked"][0].query
+    assert asked.getall("tag") == ["a", "b=c&d"]
+    assert (asked["dc"], asked["index"], "stale" in asked) == ("dc2", "7", True)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(429, ConsulUnavailable), (500, ConsulUnavailable), (503, ConsulUnavailable),
+     (400, ConsulRefused), (403, ConsulRefused)],
+)  # fmt: skip
+async def test_states_are_tried_again_and_refusals_are_not(server, status, error):
+    server.update(status=status, body="no")
+    async with PooledTransport(address=server["url"]) as transport:
+        with pytest.raises(error, match=f"HTTP {status}"):
+            await ConsulClient(http=transport).service(query=ServiceQuery(service="web"))
+
+
+@pytest.mark.parametrize("body", ["<html>", '{"a": 1}x', ""])
+async def test_an_answer_that_is_not_consuls_is_tried_again(server, body):
+    server.update(body=body)
+    async with PooledTransport(address=server["url"]) as transport:
+        with pytest.raises(ConsulUnavailable):
+            await ConsulClient(http=transport).service(query=ServiceQuery(service="web"))
+
+
+async def test_nobody_there_is_unavailable():
+    async with PooledTransport(address="http://127.0.0.1:1") as transport:
+        with pytest.raises(ConsulUnavailable):
+            await ConsulClient(http=transport).service(query=ServiceQuery(service="web"))
+
+
+async def test_the_environment_does_not_override_the_address(server, monkeypatch):
+    monkeypatch.setenv("CONSUL_HTTP_ADDR", "http://127.0.0.1:1")
+    async with PooledTransport(address=server["url"]) as transport:
+        answer = await ConsulClient(http=transport).service(query=ServiceQuery(service="web"))
+    assert (answer.index, answer.instances) == (7, ())
+
+
+async def test_the_token_is_sent(server):
+    async with PooledTransport(address=server["url"], token="secret") as transport:
+        await ConsulClient(http=transport).service(query=ServiceQuery(service="web"))
+    assert server["asked"][0].headers["X-Consul-Token"] == "secret"
+
+
+@pytest.mark.parametrize(
+    ("states", "health"),
+    [
+        ([], Health.PASSING),
+        (["passing", "passing"], Health.PASSING),
+        (["passing", "warning"], Health.WARNING),
+        (["warning", "critical"], Health.CRITICAL),
+        (["passing", "of unknown kind"], Health.CRITICAL),
+    ],
+)
+def test_the_worst_check_decides(states, health):
+    assert aggregate({"CheckID": f"c{n}", "Status": s} for n, s in enumerate(states)) is health
+
+
+@pytest.mark.parametrize("check", ["_node_maintenance", "_service_maintenance:web-1"])
+def test_maintenance_is_the_worst(check):
+    checks = [{"CheckID": check, "Status": "critical"}, {"CheckID": "x", "Status": "passing"}]
+    assert aggregate(checks) is Health.MAINTENANCE
+
+
+def test_an_instance_without_address_has_its_nodes():
+    entry = {
+        "Node": {"Node": "n1", "Address": "10.0.0.7"},
+        "Service": {"ID": "a", "Address": "", "Port": 80, "Weights": {"Passing": 5, "Warning": 1}},
+        "Checks": [],
+    }
+    [found] = parse_instances([entry])
+    assert (found.address, found.port, found.weight) == ("10.0.0.7", 80, 5)

@@ -1,0 +1,146 @@
+"""Decisions: which mapping is accepted, which instance is served, what people are told."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+
+from consul_nginx.model.consul import Health, Observation, ServiceQuery
+from consul_nginx.model.verdict import Status
+from consul_nginx.plan.endpoints import select_endpoints
+from consul_nginx.plan.load_balancer import plan_load_balancer
+from unit.factories import instance, load_balancer, mapping
+
+WEB = ServiceQuery(service="my-web-server")
+ONE_INSTANCE = (instance(),)
+
+
+def plan(*mappings, instances=ONE_INSTANCE, error=None, **spec):
+    observation = Observation(
+        instances=instances, error=error, failing_since="2026-11-22T07:10:00Z" if error else None
+    )
+    return plan_load_balancer(
+        load_balancer=load_balancer(**spec), mappings=mappings, snapshot={WEB: observation}
+    )
+
+
+def verdicts(result):
+    return {mapping.meta.ref.name: verdict for mapping, verdict in result.mappings}
+
+
+def test_a_mapping_becomes_a_host_with_a_route_to_its_upstream():
+    result = plan(mapping(hostnames=["shop.example"], path={"value": "/features"}))
+    [listener] = result.configuration.listeners
+    [host] = listener.hosts
+    [upstream] = result.configuration.upstreams
+    assert (listener.port, host.hostname) == (80, "shop.example")
+    assert host.routes[0].path_prefix == "/features"
+    assert host.routes[0].upstream == upstream.id
+    assert [endpoint.address for endpoint in upstream.endpoints] == ["10.244.1.2"]
+
+
+def test_mappings_of_one_consul_service_share_an_upstream():
+    result = plan(mapping("a", hostnames=["a.example"]), mapping("b", hostnames=["b.example"]))
+    assert len(result.configuration.upstreams) == 1
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_of_two_mappings_for_one_host_and_path_the_older_wins_in_any_order(order):
+    old = mapping("old", meta={"creationTimestamp": "2026-01-01T00:00:00Z"})
+    new = mapping("new", meta={"creationTimestamp": "2026-02-01T00:00:00Z"})
+    other = mapping("other", hostnames=["other.example"])
+    result = plan(*[[old, new, other][index] for index in order])
+    found = verdicts(result)
+    assert found["old"].accepted.is_true
+    assert found["other"].accepted.is_true
+    assert found["new"].accepted.reason == "Conflicted"
+    assert "shop/old" in found["new"].accepted.message
+
+
+def test_mappings_of_equal_age_are_decided_by_name():
+    found = verdicts(plan(mapping("b"), mapping("a")))
+    assert found["a"].accepted.is_true
+    assert not found["b"].accepted.is_true
+
+
+def test_a_mapping_rejected_for_one_host_claims_none_of_its_others():
+    old = mapping("a", hostnames=["one.example"])
+    loser = mapping("b", hostnames=["one.example", "two.example"])
+    third = mapping("c", hostnames=["two.example"])
+    assert verdicts(plan(old, loser, third))["c"].accepted.is_true
+
+
+def test_an_unknown_listener_is_named_with_the_ones_there_are():
+    verdict = verdicts(plan(mapping(listener="htp"), mapping("fine")))
+    assert verdict["web"].accepted.reason == "NoMatchingListener"
+    assert "'htp'" in verdict["web"].accepted.message
+    assert "it has: http" in verdict["web"].accepted.message
+    assert verdict["fine"].accepted.is_true
+
+
+def test_unknown_is_not_empty():
+    result = plan(mapping(), instances=None)
+    assert result.configuration.upstreams[0].endpoints is None
+    assert verdicts(result)["web"].resolved.status is Status.UNKNOWN
+
+
+def test_consul_unreachable_keeps_the_endpoints_and_is_said():
+    result = plan(mapping(), error="connection refused")
+    assert len(result.configuration.upstreams[0].endpoints) == 1
+    resolved = verdicts(result)["web"].resolved
+    assert (resolved.status, resolved.reason) == (Status.UNKNOWN, "ConsulUnreachable")
+    assert "nginx keeps the endpoints it has" in resolved.message
+
+
+@pytest.mark.parametrize(
+    ("instances", "reason"),
+    [((), "ServiceNotFound"), ((instance(health=Health.CRITICAL),), "NoHealthyEndpoints")],
+)
+def test_a_service_without_a_healthy_instance_is_accepted_but_not_resolved(instances, reason):
+    verdict = verdicts(plan(mapping(), instances=instances))["web"]
+    assert verdict.accepted.is_true
+    assert (verdict.resolved.status, verdict.resolved.reason) == (Status.FALSE, reason)
+
+
+@pytest.mark.parametrize("health", [Health.WARNING, Health.CRITICAL, Health.MAINTENANCE])
+def test_only_passing_instances_are_served(health):
+    selection = select_endpoints([instance("10.0.0.1"), instance("10.0.0.2", health=health)])
+    assert [endpoint.address for endpoint in selection.endpoints] == ["10.0.0.1"]
+    assert selection.total == 2
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("", "NotAnIPAddress"),
+        ("web.example", "NotAnIPAddress"),
+        ("10.0.0.1; } evil {", "NotAnIPAddress"),
+        ("10.0.0.1\n", "NotAnIPAddress"),
+        ("fe80::1%eth0; } evil {", "AddressWithScope"),
+        ("127.0.0.1", "AddressNotRoutable"),
+        ("::1", "AddressNotRoutable"),
+        ("0.0.0.0", "AddressNotRoutable"),
+        ("169.254.169.254", "AddressNotRoutable"),
+        ("224.0.0.1", "AddressNotRoutable"),
+        ("::ffff:127.0.0.1", "AddressNotRoutable"),
+    ],
+)
+def test_an_unusable_address_is_dropped_and_counted(address, reason):
+    selection = select_endpoints([instance(address), instance("10.0.0.9")])
+    assert [endpoint.address for endpoint in selection.endpoints] == ["10.0.0.9"]
+    assert selection.dropped == ((reason, 1),)
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536])
+def test_an_unusable_port_is_dropped_and_counted(port):
+    assert select_endpoints([instance(port=port)]).dropped == (("PortOutOfRange", 1),)
+
+
+def test_an_address_registered_twice_is_served_once():
+    assert len(select_endpoints([instance(), instance()]).endpoints) == 1
+
+
+@pytest.mark.parametrize(("weight", "served"), [(0, 1), (-5, 1), (10, 10), (10**9, 65535)])
+def test_weights_are_kept_within_nginx_bounds(weight, served):
+    assert select_endpoints([instance(weight=weight)]).endpoints[0].weight == served

@@ -1,0 +1,89 @@
+"""What people may write, and what they are told when it can't be used."""
+
+from __future__ import annotations
+
+import pytest
+
+from consul_nginx.model.consul import ServiceQuery
+from consul_nginx.resources.base import Invalid
+from consul_nginx.resources.crds import manifests
+from consul_nginx.resources.load_balancer import parse_load_balancer
+from consul_nginx.resources.service_mapping import parse_service_mapping
+from unit.factories import load_balancer, load_balancer_raw, mapping, mapping_raw
+
+
+def test_a_minimal_load_balancer_has_two_pods_a_cluster_ip_and_a_keepalive_grace_of_2_s():
+    parsed = load_balancer()
+    assert parsed.pods.replicas == 2
+    assert parsed.service.type == "ClusterIP"
+    assert parsed.reload.keepalive_grace == 2
+
+
+def test_a_minimal_mapping_takes_every_host_and_path():
+    parsed = mapping()
+    assert parsed.hostnames == ()
+    assert parsed.path_prefix == "/"
+    assert parsed.backend == ServiceQuery(service="my-web-server")
+
+
+def test_a_trailing_slash_of_a_path_prefix_does_not_matter():
+    assert mapping(path={"value": "/features/"}).path_prefix == "/features"
+
+
+def test_the_order_of_tags_and_host_names_does_not_matter():
+    one = mapping(
+        hostnames=["b.example", "a.example"], backends=[{"service": "x", "tags": ["b", "a"]}]
+    )
+    two = mapping(
+        hostnames=["a.example", "b.example"], backends=[{"service": "x", "tags": ["a", "b"]}]
+    )
+    assert one == two
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"hostnames": ["shop.example;"]}, "spec.hostnames[0]"),
+        ({"hostnames": ["shop.example\n"]}, "spec.hostnames[0]"),
+        ({"hostnames": ["Shop.example"]}, "spec.hostnames[0]"),
+        ({"path": {"value": "features"}}, "spec.path.value"),
+        ({"path": {"value": "/a b"}}, "spec.path.value"),
+        ({"path": {"value": "/$host"}}, "spec.path.value"),
+        ({"path": {"type": "Regex", "value": "/"}}, "spec.path.type"),
+        ({"backends": [{"service": "../../kv/secret"}]}, "spec.backends[0].service"),
+        ({"backends": [{"service": "a", "tags": ['x"; }']}]}, "spec.backends[0].tags[0]"),
+        ({"backends": []}, "spec.backends"),
+        ({"listener": "HTTP"}, "spec.listener"),
+        ({"snippet": "return 200;"}, "spec.snippet"),
+    ],
+)
+def test_bad_input_is_refused_with_field_and_value(spec, field):
+    parsed = parse_service_mapping(mapping_raw(**spec))
+    assert isinstance(parsed, Invalid)
+    assert field in [problem.field for problem in parsed.problems]
+
+
+def test_two_listeners_on_one_port_are_refused():
+    listeners = [{"name": "a", "port": 80}, {"name": "b", "port": 80}]
+    parsed = parse_load_balancer(load_balancer_raw(listeners=listeners))
+    assert isinstance(parsed, Invalid)
+    assert "each port can be used by one listener only" in str(parsed.problems[0])
+
+
+def test_the_agents_port_is_refused():
+    parsed = parse_load_balancer(load_balancer_raw(listeners=[{"name": "a", "port": 9901}]))
+    assert isinstance(parsed, Invalid)
+    assert "9901" in str(parsed.problems[0])
+
+
+def test_a_long_value_is_shortened_in_the_message():
+    parsed = parse_service_mapping(mapping_raw(hostnames=["x" * 10_000]))
+    assert isinstance(parsed, Invalid)
+    assert len(str(parsed.problems[0])) < 500
+
+
+def test_generated_crds_are_the_committed_ones(repository):
+    for folder in ("crds", "charts/consul-nginx-operator/crds"):
+        for name, text in manifests().items():
+            committed = (repository / folder / name).read_text()
+            assert committed == text, f"{folder}/{name} is old: run `make generate`"

@@ -1,0 +1,105 @@
+"""One watch of Consul: the three rules, and what counts as news."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from consul_nginx.consul.client import Answer
+from consul_nginx.consul.errors import ConsulRefused, ConsulUnavailable
+from consul_nginx.consul.watch import LONGEST_RETRY_S, REFUSED_RETRY_S, Watch
+from consul_nginx.model.consul import Observation, ServiceQuery
+from unit.factories import instance
+
+QUERY = ServiceQuery(service="web")
+ONE, TWO = (instance("10.0.0.1"),), (instance("10.0.0.1"), instance("10.0.0.2"))
+
+
+class Script:
+    """Answers in order; ends the watch when they are used up."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.asked = []
+        self.published = []
+        self.slept = []
+
+    async def service(self, *, query, index=0, consistent=False):
+        self.asked.append("consistent" if consistent else index)
+        if not self.answers:
+            raise asyncio.CancelledError
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return Answer(index=answer[0], instances=answer[1])
+
+    async def sleep(self, seconds):
+        self.slept.append(seconds)
+
+    async def run(self):
+        watch = Watch(
+            query=QUERY,
+            reader=self,
+            publish=lambda _, observation: self.published.append(observation),
+            failed=lambda *_: None,
+            sleep=self.sleep,
+            now=lambda: "2026-11-22T07:00:00Z",
+        )
+        with pytest.raises(asyncio.CancelledError):
+            await watch.run()
+        return self
+
+
+async def test_the_index_of_an_answer_is_waited_on():
+    assert (await Script((7, ONE), (9, TWO)).run()).asked == [0, 7, 9]
+
+
+async def test_an_index_that_goes_back_starts_from_0():
+    assert (await Script((7, ONE), (3, TWO), (4, ONE)).run()).asked == [0, 7, 0, 4]
+
+
+async def test_a_wake_up_without_news_publishes_nothing():
+    assert len((await Script((7, ONE), (8, ONE), (9, ONE)).run()).published) == 1
+
+
+async def test_an_empty_answer_counts_once_a_consistent_read_confirms_it():
+    script = await Script((7, ONE), (8, ()), (8, ())).run()
+    assert script.asked[:3] == [0, 7, "consistent"]
+    assert script.published[-1] == Observation(instances=())
+
+
+async def test_an_empty_answer_that_is_not_confirmed_changes_nothing():
+    script = await Script((7, ONE), (8, ()), (8, ONE), (9, ONE)).run()
+    assert all(observation.instances == ONE for observation in script.published)
+    assert script.published[-1].error is None
+
+
+async def test_an_empty_answer_that_can_not_be_confirmed_changes_nothing():
+    script = await Script((7, ONE), (8, ()), ConsulUnavailable("no leader")).run()
+    assert script.published[-1].instances == ONE
+
+
+async def test_the_first_answer_may_be_empty():
+    assert (await Script((7, ())).run()).published == [Observation(instances=())]
+
+
+async def test_consul_down_keeps_the_instances_and_says_since_when():
+    script = await Script(
+        (7, ONE), ConsulUnavailable("refused"), ConsulUnavailable("refused")
+    ).run()
+    assert script.published[1:] == [
+        Observation(instances=ONE, error="refused", failing_since="2026-11-22T07:00:00Z")
+    ]
+
+
+async def test_retries_back_off_up_to_a_bound_and_never_end():
+    script = await Script(*[ConsulUnavailable("refused")] * 40, (7, ONE)).run()
+    assert script.slept[0] <= 0.2
+    assert max(script.slept) <= LONGEST_RETRY_S
+    assert script.slept[30] >= LONGEST_RETRY_S / 2
+    assert script.published[-1] == Observation(instances=ONE)
+
+
+async def test_a_refusal_is_asked_again_slowly():
+    assert (await Script(ConsulRefused("403")).run()).slept == [REFUSED_RETRY_S]
