@@ -150,6 +150,7 @@ class Nginx:
         self, digest: str, *, older: frozenset[int], stage: Stage
     ) -> Generator[float, None, Failure | None]:
         """Applied: a new worker answers the hash, and no older one still takes connections."""
+        answered: str | None = None
         started = self._clock()
         while True:
             failure = self._refused(stage)
@@ -161,7 +162,8 @@ class Nginx:
                 answer = yield from self._ask_hash(until=started + self._limits.verify)
                 if answer == digest:
                     return None
-                missing = f"nginx answers the hash {answer}"
+                answered = answer or answered
+                missing = f"nginx answers the hash {answered}"
             waited = self._clock() - started
             if waited > self._limits.verify:
                 said = [emergency.text for emergency in self._emergencies]

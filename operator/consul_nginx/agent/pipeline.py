@@ -1,0 +1,224 @@
+"""The agent's one straight line: ConfigMap → decode → unpack → load → what ``/status`` says.
+
+One consumer, and only the newest ConfigMap is kept for it: whatever comes while a load is in flight
+coalesces. Each step looks at what nginx runs instead of remembering it, so a restart of the agent,
+of the supervisor or of nginx needs no special case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from consul_nginx.agent.backoff import Backoff
+from consul_nginx.agent.decisions import Adopt, Load, Refusal, decide, worth_a_retry
+from consul_nginx.agent.logs import Log
+from consul_nginx.agent.metrics import Metrics
+from consul_nginx.agent.state import Rejection, Seen, Serving, Stage, State, Wanted
+from consul_nginx.agent.supervisor_client import SupervisorClient, SupervisorUnreachableError
+from consul_nginx.agent.unpack import Store
+from consul_nginx.model.bundle import MANIFEST_KEY, Manifest, decode
+
+POLL = 2.0
+POLL_UNREACHABLE = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clocks:
+    """Monotonic for pauses, wall for what people read."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+
+
+class Pipeline:
+    """Owns the state; ``offer`` feeds it, ``run`` turns it."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        supervisor: SupervisorClient,
+        metrics: Metrics,
+        log: Log,
+        clocks: Clocks | None = None,
+    ) -> None:
+        self.state = State(unpacked=bool(store.hashes()))
+        self._metrics = metrics
+        self._store = store
+        self._supervisor = supervisor
+        self._log = log
+        self._clocks = clocks or Clocks()
+        self._wake = asyncio.Event()
+        self._newest: dict[str, Any] | None = None
+        self._wanted: Wanted | None = None
+        self._refusal: Refusal | None = None
+        self._retries = Backoff(first=1.0, last=60.0)
+
+    def offer(self, item: dict[str, Any] | None) -> None:
+        """The ConfigMap as it is now; None when it was deleted."""
+        if item is None:
+            self._log.warning("the ConfigMap is not there: nginx goes on with what it runs")
+            return
+        self._newest = item
+        self._wake.set()
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            pause = await self.step()
+            try:
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def step(self) -> float:
+        """Bring nginx to the newest bundle, as far as it goes; returns the pause until the next."""
+        self._wake.clear()
+        await self._take_newest()
+        await self._look()
+        action = decide(
+            wanted=self._wanted,
+            nginx=self.state.nginx,
+            structure=self._structure_served(),
+            refusal=self._refusal,
+            now=self._clocks.monotonic(),
+        )
+        if isinstance(action, Load) and self._wanted:
+            await self._load(self._wanted, action)
+            await self._look()
+        elif isinstance(action, Adopt) and self._wanted:
+            self._accept(self._wanted)
+        return POLL if self.state.nginx else POLL_UNREACHABLE
+
+    async def _take_newest(self) -> None:
+        item, self._newest = self._newest, None
+        if item is None:
+            return
+        data = item.get("data") or {}
+        try:
+            manifest, bundle = decode(data)
+        except (ValueError, RecursionError, AttributeError, TypeError) as error:
+            # Beyond BundleError: what people and hostile tools can write into a ConfigMap by hand.
+            self._see(_claimed(data))
+            self._reject("decode", str(error) or type(error).__name__)
+            return
+        self._see(Seen(hash=manifest.hash, revision=manifest.revision))
+        try:
+            await asyncio.to_thread(self._store.unpack, manifest=manifest, bundle=bundle)
+        except OSError as error:
+            self._newest = self._newest or item  # again with the next step
+            self._reject("unpack", str(error))
+            return
+        self._wanted = Wanted(
+            hash=manifest.hash, structure=manifest.structure, revision=manifest.revision
+        )
+        self.state = replace(self.state, rejection=None, unpacked=True)
+
+    def _see(self, seen: Seen) -> None:
+        """A new ConfigMap: whatever was refused may be tried again."""
+        self.state = replace(self.state, seen=seen)
+        self._refusal = None
+        self._retries.reset()
+
+    async def _look(self) -> None:
+        """What nginx runs now; the supervisor is the only one who knows."""
+        try:
+            nginx = await self._supervisor.status()
+        except SupervisorUnreachableError as error:
+            if self.state.nginx:
+                self._log.warning("the supervisor does not answer", error=str(error))
+            nginx = None
+        self.state = replace(
+            self.state, nginx=nginx, serving=self._serving(nginx.hash if nginx else None)
+        )
+
+    def _serving(self, digest: str | None) -> Serving | None:
+        if digest is None:
+            return None
+        before = self.state.serving
+        if before and before.hash == digest:
+            since = before.since
+        else:
+            since = self._store.switched_at() or self._clocks.wall()
+        return Serving(hash=digest, revision=self._revision(digest), since=since)
+
+    def _revision(self, digest: str) -> int | None:
+        """The newest revision of these bytes: it may have moved while the bytes did not."""
+        if self._wanted and self._wanted.hash == digest:
+            return self._wanted.revision
+        manifest = self._store.manifest(digest)
+        return manifest.revision if manifest else None
+
+    def _structure_served(self) -> str | None:
+        manifest = self._store.manifest(self.state.serving.hash) if self.state.serving else None
+        return manifest.structure if manifest else None
+
+    async def _load(self, wanted: Wanted, action: Load) -> None:
+        started = self._clocks.monotonic()
+        try:
+            refused = await self._supervisor.load(wanted.hash, test=action.test)
+        except SupervisorUnreachableError as error:
+            self._log.warning("a load was not answered", hash=wanted.hash, error=str(error))
+            return
+        seconds = self._clocks.monotonic() - started
+        if refused:
+            self._metrics.load_failed(reason=action.reason)
+            self._reject(refused.stage, refused.output)
+            self._leave_alone(wanted)
+        else:
+            self._metrics.loaded(reason=action.reason, seconds=seconds)
+            self._log.info(
+                "nginx serves a new bundle",
+                hash=wanted.hash,
+                revision=wanted.revision,
+                reason=action.reason,
+                seconds=round(seconds, 3),
+            )
+            self._accept(wanted)
+        self._prune()
+
+    def _reject(self, stage: Stage, message: str) -> None:
+        seen = self.state.seen or Seen(hash=None, revision=None)
+        rejection = Rejection(hash=seen.hash, revision=seen.revision, stage=stage, message=message)
+        self.state = replace(self.state, rejection=rejection)
+        self._metrics.rejected(stage)
+        self._log.error(
+            "rejected", hash=seen.hash, revision=seen.revision, stage=stage, message=message
+        )
+
+    def _leave_alone(self, wanted: Wanted) -> None:
+        rejection, nginx = self.state.rejection, self.state.nginx
+        retry = rejection is not None and worth_a_retry(rejection)
+        self._refusal = Refusal(
+            hash=wanted.hash,
+            master=nginx.master if nginx else None,
+            retry_at=self._clocks.monotonic() + self._retries.next() if retry else None,
+        )
+
+    def _accept(self, wanted: Wanted) -> None:
+        """nginx runs it; a newer ConfigMap that can't be decoded stays rejected."""
+        self._refusal = None
+        self._store.mark_served(wanted.hash)
+        rejection = self.state.rejection
+        if rejection and rejection.stage not in ("decode", "unpack"):
+            self.state = replace(self.state, rejection=None)
+
+    def _prune(self) -> None:
+        needed = (self.state.serving, self.state.seen, self._wanted)
+        gone = self._store.prune(keep={one.hash for one in needed if one and one.hash})
+        if gone:
+            self._log.info("removed old bundles", bundles=gone)
+
+
+def _claimed(data: Any) -> Seen:
+    """What a broken ConfigMap's manifest says of itself, as far as it can be read."""
+    try:
+        manifest = Manifest.from_json(data[MANIFEST_KEY])
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return Seen(hash=None, revision=None)
+    return Seen(hash=manifest.hash, revision=manifest.revision)
