@@ -23,6 +23,11 @@ _PYTHON_LINKS = """
 ln -sf /usr/bin/python3 /usr/local/bin/python3
 ln -sf /usr/bin/python3 /usr/local/bin/python
 """
+# All that the Dockerfile installs is in already. Without sources `apt-get update` works even
+# where the mirror of the ever-moving sid is older than its release file allows.
+_NO_SOURCES = """
+rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*
+"""
 # The official image's ids; Debian's own package would use www-data.
 _NGINX_USER = """
 groupmod --gid 901 "$(getent group 101 | cut -d: -f1)" 2>/dev/null || true
@@ -65,7 +70,7 @@ NGINX = StandIn(
     image="docker.io/library/nginx:1.30",
     suite="sid",  # trixie has 1.26, too old for `resolve` and `service=` upstreams
     packages=("ca-certificates", "libnginx-mod-stream", "nginx", "python3", "python3-venv"),
-    finish=_NGINX_USER,
+    finish=_NGINX_USER + _NO_SOURCES,
     command=("nginx", "-g", "daemon off;"),
 )
 

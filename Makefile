@@ -1,0 +1,48 @@
+# Everything a developer does starts here: `make` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/consul-nginx-operator
+UV_VERSION := 0.13.9
+UV := $(CACHE)/uv-$(UV_VERSION)/bin/uv
+HARNESS := PYTHONPATH=tests .venv/bin/python -m cluster.harness
+
+.PHONY: help
+help: ## list every target
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' \
+		| awk -F'\t' '{printf "  %-18s %s\n", $$1, $$2}'
+
+##@ Python environment
+
+.PHONY: venv
+venv: .venv/.synced ## the Python environment .venv, from uv.lock
+
+.venv/.synced: uv.lock pyproject.toml | $(UV)
+	@echo "Python environment"
+	@$(UV) sync --frozen --all-groups --python-preference only-system --no-python-downloads --quiet
+	@touch $@
+
+$(UV):
+	@echo "uv $(UV_VERSION)"
+	@python3 -c 'import ensurepip, venv' 2>/dev/null \
+		|| (apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y python3-venv)
+	@rm -rf $(CACHE)/uv-$(UV_VERSION) && python3 -m venv $(CACHE)/uv-$(UV_VERSION)
+	@$(CACHE)/uv-$(UV_VERSION)/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+##@ Test cluster: CLUSTER_DIR (default .cluster) and CLUSTER_NODES (default 3) are settings
+
+.PHONY: cluster cluster-down cluster-status images nginx-binary
+cluster: venv ## a real Kubernetes and Consul on this machine (root, Debian)
+	@$(HARNESS) up
+
+cluster-down: venv ## take the cluster down, leave nothing
+	@$(HARNESS) down
+
+cluster-status: venv ## every component of the cluster: version, state, log
+	@$(HARNESS) status
+
+images: venv ## build the project's images; a running cluster gets them
+	@$(HARNESS) images
+
+nginx-binary: venv ## provide a real nginx for tests without a cluster, print its path
+	@$(HARNESS) nginx

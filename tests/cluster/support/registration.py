@@ -1,0 +1,137 @@
+"""Registers pods with their node's Consul agent, which then checks them: by a script, for now.
+
+A pod that is on its way out is removed at once, before it stops.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cluster.harness.kubectl import Kubectl
+
+POLL_S = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """One registration and the agent that has it."""
+
+    id: str
+    agent: str
+    pod_ip: str
+
+
+def agent_request(agent: str, method: str, path: str, body: Any = None) -> Any:
+    """Ask a Consul agent; returns its JSON, or None for an empty answer."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{agent}{path}", data=data, method=method)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        text = answer.read()
+    return json.loads(text) if text.strip() else None
+
+
+class Registration:
+    """Keeps one service's registrations equal to the running pods of one label."""
+
+    def __init__(
+        self, *, kubectl: Kubectl, namespace: str, app: str, port: int, check: str
+    ) -> None:
+        self._kubectl = kubectl
+        self._namespace = namespace
+        self._app = app
+        self._port = port
+        self._check = check
+        self._registered: dict[str, Registered] = {}
+
+    def sync(self) -> None:
+        """Register pods that run, deregister those that stop or are gone."""
+        desired = {item.id: item for item in map(self._of, self._pods()) if item is not None}
+        for identity in self._registered.keys() - desired.keys():
+            self.deregister(identity)
+        for identity in desired.keys() - self._registered.keys():
+            self._register(desired[identity])
+
+    def agent_of(self, pod: str) -> str:
+        """Base URL of the agent that has a pod's registration."""
+        return self._registered[self._id(pod)].agent
+
+    def service_id(self, pod: str) -> str:
+        """Consul's ID of a pod's registration."""
+        return self._id(pod)
+
+    def deregister(self, identity: str) -> None:
+        """Remove one registration, and forget it."""
+        known = self._registered.pop(identity)
+        path = f"/v1/agent/service/deregister/{urllib.parse.quote(identity, safe='')}"
+        try:
+            agent_request(known.agent, "PUT", path)
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise
+
+    def clear(self) -> None:
+        """Remove every registration."""
+        for identity in list(self._registered):
+            self.deregister(identity)
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """Sync again and again in the background while the context lasts."""
+        stop = threading.Event()
+
+        def follow() -> None:
+            while not stop.wait(POLL_S):
+                self.sync()
+
+        thread = threading.Thread(target=follow, name="registration", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def _id(self, pod: str) -> str:
+        return f"{self._namespace}.{pod}.{self._port}"
+
+    def _pods(self) -> list[dict[str, Any]]:
+        words = ("get", "pods", "-n", self._namespace, "-l", f"app={self._app}", "-o", "json")
+        items: list[dict[str, Any]] = json.loads(self._kubectl(*words))["items"]
+        return items
+
+    def _of(self, pod: dict[str, Any]) -> Registered | None:
+        status = pod["status"]
+        if pod["metadata"].get("deletionTimestamp") or status.get("phase") != "Running":
+            return None
+        if not status.get("podIP") or not status.get("hostIP"):
+            return None
+        return Registered(
+            id=self._id(pod["metadata"]["name"]),
+            agent=f"http://{status['hostIP']}:8500",
+            pod_ip=status["podIP"],
+        )
+
+    def _register(self, item: Registered) -> None:
+        body = {
+            "ID": item.id,
+            "Name": self._app,
+            "Address": item.pod_ip,
+            "Port": self._port,
+            "Check": {
+                "HTTP": f"http://{item.pod_ip}:{self._port}{self._check}",
+                "Interval": "1s",
+                "Timeout": "1s",
+            },
+        }
+        agent_request(item.agent, "PUT", "/v1/agent/service/register", body)
+        self._registered[item.id] = item
