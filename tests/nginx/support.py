@@ -88,8 +88,10 @@ class Pod:
         return {
             "nginx.conf": (
                 ("user root;\n" if os.geteuid() == 0 else "")
-                + f"worker_processes 2;\nworker_shutdown_timeout 10s;\npid {self.layout.pid_file};\n"
-                f"error_log stderr warn;\nevents {{ worker_connections 512; }}\nhttp {{\n{temporary}"
+                + "worker_processes 2;\nworker_shutdown_timeout 10s;\n"
+                f"pid {self.layout.pid_file};\n"
+                "error_log stderr warn;\nevents { worker_connections 512; }\n"
+                f"http {{\n{temporary}"
                 "  access_log off;\n  keepalive_min_timeout 5s;\n"
                 f"  server {{\n    listen unix:{self.layout.status_socket};\n"
                 "    location = /hash { include hash.conf; }\n"

@@ -173,6 +173,7 @@ class Supervisor:
             yield from self._go_back(previous, failure)
         else:
             self._serve(request.hash)
+            self._backoff = _FIRST_BACKOFF
         return failure
 
     def _test(self, digest: str) -> Generator[float, None, Failure | None]:
@@ -199,7 +200,11 @@ class Supervisor:
 
     def _revive(self) -> Activity:
         """One attempt to have nginx run again, on the first bundle that lets it."""
-        for digest in self._candidates():
+        candidates = self._candidates()
+        if not candidates:  # the first load will come before long
+            self._revive_at = self._clock() + _LAST_BACKOFF
+            return
+        for digest in candidates:
             failure = None
             if digest != self._trusted:
                 failure = yield from self._test(digest)
