@@ -1,0 +1,76 @@
+"""The operator, installed by the real Helm as a user would."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cluster.harness.commands import run
+from cluster.harness.project_images import inputs_hash
+from cluster.harness.settings import REPOSITORY
+
+if TYPE_CHECKING:
+    from cluster.harness.cluster import Cluster
+
+CHART = REPOSITORY / "charts" / "consul-nginx-operator"
+CRDS = REPOSITORY / "crds"
+NAMESPACE = "consul-nginx"
+NAME = "consul-nginx-operator"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """One Helm release in its own namespace, under Pod Security ``restricted``."""
+
+    cluster: Cluster
+
+    def install(self, **values: str) -> None:
+        """Apply the CRDs, then install or upgrade, and wait until the operator is ready."""
+        self.cluster.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={CRDS}")
+        self.cluster.kubectl.apply([_namespace()])
+        # The image's tag stays the same while one develops; this makes pods of new images.
+        settings = {"podAnnotations.images": inputs_hash(REPOSITORY), **values}
+        self.helm(
+            "upgrade",
+            "--install",
+            NAME,
+            str(CHART),
+            "--wait",
+            "--timeout=120s",
+            *(f"--set-string={key}={value}" for key, value in settings.items()),
+        )
+
+    def uninstall(self) -> None:
+        """Uninstall, and wait until the operator is gone."""
+        self.helm("uninstall", NAME, "--wait", "--timeout=60s")
+
+    def helm(self, *words: str) -> str:
+        """Run Helm in the release's namespace."""
+        settings = self.cluster.settings
+        command = [
+            settings.bin / "helm",
+            f"--kubeconfig={settings.kubeconfig}",
+            f"--namespace={NAMESPACE}",
+            *words,
+        ]
+        return run(command, timeout=180.0).stdout
+
+    def operator_pod(self) -> dict[str, Any]:
+        """The one running operator pod."""
+        words = ("get", "pods", f"--namespace={NAMESPACE}", "--output=json")
+        selector = f"--selector=app.kubernetes.io/name={NAME}"
+        pods = json.loads(self.cluster.kubectl(*words, selector))["items"]
+        [pod] = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+        return dict(pod)
+
+
+def _namespace() -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": NAMESPACE,
+            "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+        },
+    }

@@ -1,0 +1,118 @@
+"""Bad input is refused where it is written, or named in a condition; the others go on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cluster.harness.report import HarnessError
+from cluster.support.shop import HOST
+from cluster.support.traffic import ask
+from cluster.support.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cluster.harness.cluster import Cluster
+    from cluster.support.shop import Shop
+
+MAPPING = """
+apiVersion: consul-nginx.dev/v1alpha1
+kind: ServiceMapping
+metadata: {{name: {name}, namespace: shop}}
+spec:
+  loadBalancerRef: {{name: {load_balancer}}}
+  listener: {listener}
+  hostnames: [{hostname}]
+  path: {{value: "{path}"}}
+  backends: [{{service: "{service}"}}]
+"""
+GOOD = {
+    "load_balancer": "edge",
+    "listener": "http",
+    "hostname": "fine.example.com",
+    "path": "/",
+    "service": "my-web-server",
+}
+
+
+@pytest.fixture
+def write(cluster: Cluster, shop: Shop) -> Iterator[Callable[..., str]]:
+    """Apply a mapping; deleted again after the test."""
+    written = []
+
+    def apply(name: str, **fields: str) -> str:
+        written.append(name)
+        text = MAPPING.format(name=name, **{**GOOD, **fields})
+        return cluster.kubectl("apply", "--server-side", "-f", "-", stdin=text)
+
+    yield apply
+    for name in written:
+        cluster.kubectl("delete", "-n", "shop", f"smap/{name}", "--ignore-not-found")
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "words"),
+    [
+        ({"listener": "htp"}, "NoMatchingListener", ["spec.listener", "'htp'", "it has: http"]),
+        ({"load_balancer": "edgy"}, "LoadBalancerNotFound", ["spec.loadBalancerRef.name", "edgy"]),
+        ({"hostname": HOST, "path": "/features"}, "Conflicted", ["older", "shop/features"]),
+    ],
+)
+def test_a_rejected_mapping_says_why_and_the_others_go_on(shop: Shop, write, fields, reason, words):
+    write("bad", **fields)
+    write("good")
+    condition = wait_for(
+        lambda: (c := shop.condition("smap", "bad", "Accepted")).get("status") == "False" and c,
+        what="the bad mapping is rejected",
+    )
+    assert condition["reason"] == reason
+    assert [word for word in words if word not in condition["message"]] == []
+    assert shop.condition("smap", "bad", "Programmed")["status"] == "False"
+    wait_for(
+        lambda: shop.condition("smap", "good", "Programmed").get("status") == "True",
+        what="the good mapping is programmed",
+    )
+    assert ask(address=shop.address, host="fine.example.com", path="/features")[0] == 200
+    assert ask(address=shop.address, host=HOST, path="/features")[0] == 200
+
+
+def test_a_repaired_mapping_is_accepted_by_itself(shop: Shop, write):
+    write("bad", listener="htp")
+    wait_for(
+        lambda: shop.condition("smap", "bad", "Accepted").get("status") == "False",
+        what="it is rejected",
+    )
+    write("bad", listener="http")
+    wait_for(
+        lambda: shop.condition("smap", "bad", "Programmed").get("status") == "True",
+        what="it is programmed",
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"service": "../../kv/secret"}, "spec.backends[0].service"),
+        ({"hostname": "'x; }'"}, "spec.hostnames[0]"),
+        ({"path": "/a b"}, "spec.path.value"),
+        ({"path": "relative"}, "spec.path.value"),
+    ],
+)
+def test_the_api_server_refuses_what_can_never_be_right(write, fields, field):
+    with pytest.raises(HarnessError, match="Invalid value") as refusal:
+        write("bad", **fields)
+    assert field in str(refusal.value)
+
+
+def test_two_listeners_on_one_port_are_refused_in_words(cluster: Cluster, shop: Shop):
+    text = """
+apiVersion: consul-nginx.dev/v1alpha1
+kind: LoadBalancer
+metadata: {name: bad, namespace: shop}
+spec:
+  listeners: [{name: a, port: 80}, {name: b, port: 80}]
+"""
+    with pytest.raises(HarnessError, match="each port can be used by one listener only"):
+        cluster.kubectl("apply", "--server-side", "-f", "-", stdin=text)

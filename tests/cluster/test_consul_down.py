@@ -1,0 +1,90 @@
+"""All of Consul away: nginx keeps what it has, people are told, and it mends by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cluster.support.shop import HOST
+from cluster.support.traffic import ask, traffic
+from cluster.support.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cluster.harness.cluster import Cluster
+    from cluster.support.release import Release
+    from cluster.support.shop import Shop
+
+
+def scale_servers(cluster: Cluster, count: int) -> None:
+    kubectl = cluster.kubectl
+    kubectl("scale", "-n", "consul", "statefulset/consul-server", f"--replicas={count}")
+    if count:
+        kubectl("rollout", "status", "-n", "consul", "statefulset/consul-server", timeout=180)
+    else:
+        selector = ("-l", "statefulset.kubernetes.io/pod-name", "--timeout=120s")
+        kubectl("wait", "-n", "consul", "pods", *selector, "--for=delete", timeout=150)
+
+
+@pytest.fixture
+def consul_down(cluster: Cluster, shop: Shop) -> Iterator[None]:
+    """Consul's servers are all gone while the test runs."""
+    scale_servers(cluster, 0)
+    yield
+    scale_servers(cluster, 3)
+    wait_for(
+        lambda: shop.condition("smap", "features", "ResolvedRefs").get("status") == "True",
+        what="Consul answers again",
+        seconds=120,
+    )
+
+
+def resolved_is_unknown(shop: Shop, kind: str, name: str) -> bool:
+    condition = shop.condition(kind, name, "ResolvedRefs")
+    return (condition.get("status"), condition.get("reason")) == ("Unknown", "ConsulUnreachable")
+
+
+def test_nginx_keeps_what_it_has_and_the_conditions_say_so(cluster: Cluster, shop: Shop):
+    before, generation = shop.backends(), shop.reloads()
+    with traffic(address=shop.address, host=HOST) as sent:
+        scale_servers(cluster, 0)
+        try:
+            for kind, name in (("smap", "features"), ("nlb", "edge")):
+                wait_for(
+                    lambda k=kind, n=name: resolved_is_unknown(shop, k, n),
+                    what=f"{name} says that Consul is unreachable",
+                )
+            assert shop.backends() == before
+            assert shop.condition("nlb", "edge", "Ready")["status"] == "True"
+        finally:
+            scale_servers(cluster, 3)
+        wait_for(
+            lambda: shop.condition("smap", "features", "ResolvedRefs").get("status") == "True",
+            what="Consul answers again, by itself",
+            seconds=120,
+        )
+        shop.wait_backends(3)
+    assert not sent.failures, sent.explain()
+    assert shop.backends() == before, "registrations survived the servers' restart"
+    assert shop.reloads() == generation
+
+
+def test_an_operator_that_starts_while_consul_is_down_changes_nothing(
+    cluster: Cluster, release: Release, shop: Shop, consul_down: None
+):
+    before, reloads = shop.backends(), shop.reloads()
+    old = release.operator_pod()["metadata"]["name"]
+    cluster.kubectl("delete", "pod", "-n", "consul-nginx", old, "--now")
+    cluster.kubectl(
+        "rollout", "status", "-n", "consul-nginx", "deployment/consul-nginx-operator",
+        "--timeout=60s",
+    )  # fmt: skip
+    wait_for(
+        lambda: resolved_is_unknown(shop, "smap", "features"),
+        what="the new operator has looked at the mapping",
+    )
+    assert shop.backends() == before
+    assert shop.reloads() == reloads
+    assert ask(address=shop.address, host=HOST, path="/features")[0] == 200
