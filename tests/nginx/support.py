@@ -30,6 +30,12 @@ def nginx_binary() -> str:
     path = os.environ.get("NGINX_BIN") or str(CHECKOUT / ".cluster/bin/nginx")
     if not os.access(path, os.X_OK):
         raise RuntimeError(f"no nginx at {path}: run `make nginx-binary`")
+    with open(path, "rb") as file:
+        if b"--argv0" in file.read(4096):
+            # nginx writes its workers' titles over its argv, which then is the word "nginx" only.
+            raise RuntimeError(
+                f"{path} starts nginx with --argv0: no worker could be told by title"
+            )
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -389,10 +390,11 @@ class SlowBackend:
             def do_GET(self) -> None:
                 backend.waiting += 1
                 backend.release.wait(20)
-                self.send_response(200)
-                self.send_header("Content-Length", "4")
-                self.end_headers()
-                self.wfile.write(b"slow")
+                with contextlib.suppress(ConnectionError):  # nobody waits any more
+                    self.send_response(200)
+                    self.send_header("Content-Length", "4")
+                    self.end_headers()
+                    self.wfile.write(b"slow")
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import sys
 import time
@@ -39,6 +38,13 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def _which(name: str) -> str | None:
+    """As ``shutil.which``, whose import of compression libraries costs 1 MB."""
+    folders = [""] if "/" in name else os.get_exec_path()
+    paths = (os.path.join(folder, name) for folder in folders)
+    return next((path for path in paths if os.access(path, os.X_OK)), None)
+
+
 def _become_subreaper() -> None:
     """Outside a container: orphaned workers come to us, as they come to PID 1 inside one."""
     import ctypes
@@ -62,7 +68,7 @@ def main(argv: list[str]) -> int:
     arguments = _arguments(argv)
     log = Log(component="supervisor")
     os.umask(0o027)
-    binary = shutil.which(arguments.nginx)
+    binary = _which(arguments.nginx)
     if not binary:
         return _give_up(log, reason=f"there is no nginx at {arguments.nginx}")
     if os.getpid() != 1:
