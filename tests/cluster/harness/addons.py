@@ -62,7 +62,10 @@ def storage(settings: Settings, kubectl: Kubectl) -> None:
 def consul(kubectl: Kubectl) -> str:
     """Apply the example as it is, and return the address of Consul's Service."""
     kubectl(
-        "apply", "--server-side", "--force-conflicts", "--field-manager=test-cluster",
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--field-manager=test-cluster",
         f"--kustomize={CONSUL_EXAMPLE}",
     )
     wanted = CONSUL.name.removeprefix("docker.io/")
@@ -81,7 +84,9 @@ def dns(kubectl: Kubectl, instance: Instance, *, consul_address: str) -> None:
     """Run CoreDNS for the cluster's names and, through Consul, for `.consul`."""
     text = (_MANIFESTS / "coredns.yaml").read_text()
     for key, value in {
-        "CONSUL_IP": consul_address, "DNS_IP": instance.dns_ip, "IMAGE": COREDNS.name,
+        "CONSUL_IP": consul_address,
+        "DNS_IP": instance.dns_ip,
+        "IMAGE": COREDNS.name,
     }.items():
         text = text.replace(f"${{{key}}}", value)
     kubectl.apply(list(yaml.safe_load_all(text)))
@@ -101,7 +106,9 @@ def _wait_rolled_out(
     settings: Settings, kubectl: Kubectl, *, namespace: str, workload: str
 ) -> None:
     program = [kubectl.program, f"--kubeconfig={kubectl.kubeconfig}", "-n", namespace]
-    done = run([*program, "rollout", "status", workload, "--timeout=180s"], check=False, timeout=200)
+    done = run(
+        [*program, "rollout", "status", workload, "--timeout=180s"], check=False, timeout=200
+    )
     if done.returncode != 0:
         pods = run([*program, "get", "pods", "-o", "wide"], check=False).stdout
         events = run([*program, "get", "events", "--sort-by=.lastTimestamp"], check=False).stdout
@@ -111,5 +118,3 @@ def _wait_rolled_out(
             f"{pods}{tail}\n  log: {settings.logs}/node-*-kubelet.log"
         )
     line(workload.split("/")[1], "ready")
-
-

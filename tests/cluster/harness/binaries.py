@@ -104,8 +104,14 @@ def _build(settings: Settings, binary: Binary, *, position: str) -> None:
     unfinished = target.with_suffix(".part")
     log = settings.cache / "logs" / f"build-{binary.key}.log"
     command = [
-        "go", "build", "-trimpath", "-ldflags", binary.linker_flags,
-        "-o", unfinished, binary.package,
+        "go",
+        "build",
+        "-trimpath",
+        "-ldflags",
+        binary.linker_flags,
+        "-o",
+        unfinished,
+        binary.package,
     ]
     with held(settings.cache / "locks" / binary.key):
         if target.exists():  # another run built it while we waited
@@ -113,7 +119,9 @@ def _build(settings: Settings, binary: Binary, *, position: str) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with working(f"{position} {binary.name}", f"building {binary.version}"):
             run_logged(
-                command, log=log, cwd=TOOLS / binary.family,
+                command,
+                log=log,
+                cwd=TOOLS / binary.family,
                 env={**os.environ, "CGO_ENABLED": "0"},
             )
         shutil.move(unfinished, target)

@@ -6,8 +6,19 @@ import shutil
 from dataclasses import dataclass
 
 from cluster.harness import (
-    addons, binaries, control_plane, images, instances, network, node, packages, preflight,
-    processes, proof, reap, rootfs,
+    addons,
+    binaries,
+    control_plane,
+    images,
+    instances,
+    network,
+    node,
+    packages,
+    preflight,
+    processes,
+    proof,
+    reap,
+    rootfs,
 )
 from cluster.harness.instances import Instance
 from cluster.harness.kubectl import Kubectl
@@ -84,8 +95,11 @@ class Cluster:
             )
         # The gateway is no Kubernetes node; kube-proxy wants the name of one.
         node.start_proxy(
-            settings, self.instance, self.authority,
-            machine=node.GATEWAY, node_name=nodes[0].name,
+            settings,
+            self.instance,
+            self.authority,
+            machine=node.GATEWAY,
+            node_name=nodes[0].name,
         )
 
 
@@ -171,11 +185,11 @@ def _write_env(cluster: Cluster) -> None:
         f'export KUBECONFIG="{settings.kubeconfig}"\n'
         f'export CONSUL_HTTP_ADDR="{cluster.consul_address}"\n'
         f'export HOST_IP="{cluster.host_ip}"\n'
-        f'case ":$PATH:" in *":{settings.bin}:"*) ;; *) export PATH="{settings.bin}:$PATH" ;; esac\n'
+        f'case ":$PATH:" in *":{settings.bin}:"*) ;;\n'
+        f'  *) export PATH="{settings.bin}:$PATH" ;;\n'
+        "esac\n"
     )
     file = settings.cluster_dir / "env"
     unfinished = file.with_suffix(".part")
     unfinished.write_text(content)
     unfinished.replace(file)
-
-

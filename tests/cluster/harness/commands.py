@@ -26,8 +26,14 @@ def run(
     words = [str(word) for word in argv]
     try:
         done = subprocess.run(
-            words, input=stdin, env=env, cwd=cwd, check=False, timeout=timeout,
-            capture_output=True, text=True,
+            words,
+            input=stdin,
+            env=env,
+            cwd=cwd,
+            check=False,
+            timeout=timeout,
+            capture_output=True,
+            text=True,
         )
     except FileNotFoundError as error:
         raise HarnessError(f"{words[0]}: no such program") from error
@@ -50,8 +56,12 @@ def run_logged(
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [str(word) for word in argv], env=env, cwd=cwd,
-            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            [str(word) for word in argv],
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
         try:
             code = process.wait()

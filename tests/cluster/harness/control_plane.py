@@ -36,8 +36,10 @@ def start(settings: Settings, instance: Instance, authority: Authority) -> None:
     """Start what doesn't run, and wait until the API server is ready."""
     server = api_url(instance)
     authority.kubeconfig(
-        settings.kubeconfig, server=server,
-        common_name="cluster-admin", organization="system:masters",
+        settings.kubeconfig,
+        server=server,
+        common_name="cluster-admin",
+        organization="system:masters",
     )
     for name in COMPONENTS:
         if processes.running(instance, name):
@@ -45,8 +47,11 @@ def start(settings: Settings, instance: Instance, authority: Authority) -> None:
             continue
         argv = _FLAGS[name](settings, instance, authority)
         processes.start(
-            [settings.bin / name, *argv], name=name, instance=instance,
-            logs=settings.logs, version=BY_NAME[name].version,
+            [settings.bin / name, *argv],
+            name=name,
+            instance=instance,
+            logs=settings.logs,
+            version=BY_NAME[name].version,
         )
         line(name, BY_NAME[name].version)
         if name == API_SERVER:
@@ -56,7 +61,9 @@ def start(settings: Settings, instance: Instance, authority: Authority) -> None:
 def _wait_for_api(settings: Settings, instance: Instance) -> None:
     record = processes.recorded(instance, API_SERVER)
     wait_until(
-        lambda: _answers(settings), what="API server ready", seconds=90,
+        lambda: _answers(settings),
+        what="API server ready",
+        seconds=90,
         log=settings.logs / f"{API_SERVER}.log",
         give_up=lambda: None if record and record.alive else "its process ended",
     )
@@ -87,8 +94,13 @@ def _api_server(_: Settings, instance: Instance, authority: Authority) -> list[s
         "kube-apiserver",
         common_name="kube-apiserver",
         hosts=(
-            instance.host_ip, str(instance.service_network[1]), "127.0.0.1", "localhost",
-            "kubernetes", "kubernetes.default", "kubernetes.default.svc",
+            instance.host_ip,
+            str(instance.service_network[1]),
+            "127.0.0.1",
+            "localhost",
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
             f"kubernetes.default.svc.{DNS_DOMAIN}",
         ),
     )

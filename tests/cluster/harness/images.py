@@ -22,8 +22,13 @@ _PROOF_WITHOUT_PROJECT = rootfs.PYTHON
 
 
 def cluster_images(settings: Settings) -> dict[str, Path]:
-    """Return what every cluster needs (name: archive), made when not cached."""
-    return {image.name: _small(settings, image) for image in SMALL}
+    """Return what every cluster needs (name: archive), made when not cached.
+
+    Python is what the pods of examples/ run on.
+    """
+    images = {image.name: _small(settings, image) for image in SMALL}
+    images[rootfs.PYTHON.image] = rootfs.image(settings, rootfs.PYTHON)
+    return images
 
 
 def project(settings: Settings) -> dict[str, Path]:

@@ -36,9 +36,7 @@ exec sleep infinity
 """
 
 
-def start(
-    settings: Settings, instance: Instance, *, name: str, suffix: str, address: str
-) -> int:
+def start(settings: Settings, instance: Instance, *, name: str, suffix: str, address: str) -> int:
     """Start (or find) a node's holder, connect it to the bridge, and return its process id."""
     holder = processes.running(instance, name)
     if holder is None:
@@ -47,13 +45,31 @@ def start(
         folder.mkdir(parents=True, exist_ok=True)
         settings.volumes.mkdir(parents=True, exist_ok=True)
         holder = processes.start(
-            ["unshare", "--mount", "--net", "--uts", "--propagation", "private",
-             "sh", "-c", _INIT, "init", name, folder, settings.volumes],
-            name=name, instance=instance, logs=settings.logs,
+            [
+                "unshare",
+                "--mount",
+                "--net",
+                "--uts",
+                "--propagation",
+                "private",
+                "sh",
+                "-c",
+                _INIT,
+                "init",
+                name,
+                folder,
+                settings.volumes,
+            ],
+            name=name,
+            instance=instance,
+            logs=settings.logs,
         )
         wait_until(
-            lambda: _ready(holder.pid), what=f"namespaces of {name}", seconds=20,
-            log=Path(holder.log), interval=0.02,
+            lambda: _ready(holder.pid),
+            what=f"namespaces of {name}",
+            seconds=20,
+            log=Path(holder.log),
+            interval=0.02,
             give_up=lambda: None if holder.alive else "its process ended",
         )
     network.attach(instance, pid=holder.pid, suffix=suffix, address=address)
@@ -72,8 +88,9 @@ _NAMESPACES = (("mount", "mnt"), ("net", "net"), ("uts", "uts"))
 def _ready(pid: int) -> bool:
     """The holder is ready once it has become `sleep`: all before that has then worked."""
     try:
-        return os.readlink(f"/proc/{pid}/exe").endswith("/sleep") or "sleep" in Path(
-            f"/proc/{pid}/comm"
-        ).read_text()
+        return (
+            os.readlink(f"/proc/{pid}/exe").endswith("/sleep")
+            or "sleep" in Path(f"/proc/{pid}/comm").read_text()
+        )
     except OSError:
         return False

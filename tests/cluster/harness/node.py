@@ -119,11 +119,15 @@ def start_containerd(settings: Settings, node: Node) -> None:
         config.write_text(_CONTAINERD.format(pause=PAUSE.name))
         processes.start(
             [*node.entering(), "containerd", "--config", "/var/lib/containerd.toml"],
-            name=component, instance=node.instance, logs=settings.logs,
+            name=component,
+            instance=node.instance,
+            logs=settings.logs,
             version=run(["containerd", "--version"]).stdout.split()[2],
         )
     wait_until(
-        lambda: ctr(node, "version", check=False), what=f"containerd of {node.name}", seconds=60,
+        lambda: ctr(node, "version", check=False),
+        what=f"containerd of {node.name}",
+        seconds=60,
         log=settings.logs / f"{component}.log",
     )
 
@@ -165,8 +169,10 @@ def start_kubelet(settings: Settings, node: Node, authority: Authority) -> None:
         f"kubelet-{node.name}", common_name=node.name, hosts=(node.ip, node.name)
     )
     kubeconfig = authority.kubeconfig(
-        settings.pki / f"{component}.kubeconfig", server=api_url(node.instance),
-        common_name=f"system:node:{node.name}", organization="system:nodes",
+        settings.pki / f"{component}.kubeconfig",
+        server=api_url(node.instance),
+        common_name=f"system:node:{node.name}",
+        organization="system:nodes",
     )
     config = folder / "config.json"
     config.write_text(
@@ -207,12 +213,18 @@ def start_kubelet(settings: Settings, node: Node, authority: Authority) -> None:
     )
     processes.start(
         [
-            *node.entering(), settings.bin / "kubelet",
-            "--config=/var/lib/kubelet/config.json", f"--kubeconfig={kubeconfig}",
-            "--root-dir=/var/lib/kubelet", f"--cert-dir={settings.pki}",
-            f"--hostname-override={node.name}", f"--node-ip={node.ip}",
+            *node.entering(),
+            settings.bin / "kubelet",
+            "--config=/var/lib/kubelet/config.json",
+            f"--kubeconfig={kubeconfig}",
+            "--root-dir=/var/lib/kubelet",
+            f"--cert-dir={settings.pki}",
+            f"--hostname-override={node.name}",
+            f"--node-ip={node.ip}",
         ],
-        name=component, instance=node.instance, logs=settings.logs,
+        name=component,
+        instance=node.instance,
+        logs=settings.logs,
         version=BY_NAME["kubelet"].version,
     )
 
@@ -226,17 +238,24 @@ def start_proxy(
     if holder is None or processes.running(instance, component):
         return
     kubeconfig = authority.kubeconfig(
-        settings.pki / "kube-proxy.kubeconfig", server=api_url(instance),
+        settings.pki / "kube-proxy.kubeconfig",
+        server=api_url(instance),
         common_name="system:kube-proxy",
     )
     processes.start(
         [
-            *machines.entering(holder.pid), settings.bin / "kube-proxy",
-            f"--kubeconfig={kubeconfig}", f"--hostname-override={node_name}",
-            "--proxy-mode=nftables", f"--cluster-cidr={instance.pod_network}",
-            "--conntrack-max-per-core=0", "--conntrack-min=0",
+            *machines.entering(holder.pid),
+            settings.bin / "kube-proxy",
+            f"--kubeconfig={kubeconfig}",
+            f"--hostname-override={node_name}",
+            "--proxy-mode=nftables",
+            f"--cluster-cidr={instance.pod_network}",
+            "--conntrack-max-per-core=0",
+            "--conntrack-min=0",
         ],
-        name=component, instance=instance, logs=settings.logs,
+        name=component,
+        instance=instance,
+        logs=settings.logs,
         version=BY_NAME["kube-proxy"].version,
     )
 
@@ -248,8 +267,10 @@ def wait_ready(settings: Settings, kubectl: Kubectl, nodes: list[Node]) -> None:
         query = ("get", "node", node.name, f"--output=jsonpath={path}")
         wait_until(
             lambda query=query: kubectl(*query, check=False) == "True",
-            what=f"{node.name} Ready", seconds=120,
-            log=settings.logs / f"{node.daemon('kubelet')}.log", interval=0.5,
+            what=f"{node.name} Ready",
+            seconds=120,
+            log=settings.logs / f"{node.daemon('kubelet')}.log",
+            interval=0.5,
         )
         line(node.name, f"Ready at {node.ip}, pods {node.instance.node_pods(node.index)}")
 

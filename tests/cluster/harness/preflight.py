@@ -23,9 +23,7 @@ _HIDDEN_ON_NODES = ("/run", "/var/lib", "/var/log")
 
 def check(settings: Settings) -> None:
     """Raise an error that lists everything that is missing."""
-    problems = [
-        *_system(), *_memory(), *_disk(settings), *_ports(), *_go(), *_folders(settings)
-    ]
+    problems = [*_system(), *_memory(), *_disk(settings), *_ports(), *_go(), *_folders(settings)]
     if problems:
         text = "\n".join(f"  - {problem}" for problem in problems)
         raise HarnessError(f"this machine can't run the cluster:\n{text}")

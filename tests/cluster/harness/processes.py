@@ -79,13 +79,21 @@ def start(
     with log.open("ab") as output:
         process = subprocess.Popen(
             ["sh", "-c", _JOIN, str(group), *words],
-            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-            start_new_session=True, cwd="/", env={"PATH": _PATH, "HOME": "/nonexistent"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd="/",
+            env={"PATH": _PATH, "HOME": "/nonexistent"},
         )
     started = start_time_of(process.pid) or 0
     record = Record(
-        name=name, pid=process.pid, start_time=started, boot=boot_id(),
-        log=str(log), version=version,
+        name=name,
+        pid=process.pid,
+        start_time=started,
+        boot=boot_id(),
+        log=str(log),
+        version=version,
     )
     file = _file(instance, name)
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -70,8 +70,15 @@ def _buildah(settings: Settings) -> list[str | Path]:
     """Return buildah's own storage, in a mount namespace that takes its mounts along."""
     root = settings.cache / "buildah"
     return [
-        "unshare", "--mount", "buildah", "--root", root / "root", "--runroot", root / "run",
-        "--storage-driver", "overlay",
+        "unshare",
+        "--mount",
+        "buildah",
+        "--root",
+        root / "root",
+        "--runroot",
+        root / "run",
+        "--storage-driver",
+        "overlay",
     ]
 
 
@@ -95,8 +102,20 @@ def _build_target(settings: Settings, repository: Path, *, target: str, file: Pa
     log.unlink(missing_ok=True)
     name = PROJECT[target]
     command = [
-        *_buildah(settings), "bud", "--layers", "--isolation", "chroot", "--network", "host",
-        "--pull-never", "--target", target, "--tag", name, *_trust(settings), repository,
+        *_buildah(settings),
+        "bud",
+        "--layers",
+        "--isolation",
+        "chroot",
+        "--network",
+        "host",
+        "--pull-never",
+        "--target",
+        target,
+        "--tag",
+        name,
+        *_trust(settings),
+        repository,
     ]
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_suffix(".part")

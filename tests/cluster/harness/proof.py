@@ -38,7 +38,9 @@ def run(kubectl: Kubectl, *, image: str) -> None:
     pod = ("-n", _NAMESPACE, "get", "pod", "proof", "--output=jsonpath={.status.phase}")
     wait_until(
         lambda: kubectl(*pod, check=False) in ("Succeeded", "Failed"),
-        what="the proof's pod ended", seconds=90, interval=0.5,
+        what="the proof's pod ended",
+        seconds=90,
+        interval=0.5,
         give_up=lambda: None,
     )
     said = kubectl("-n", _NAMESPACE, "logs", "proof", check=False)
@@ -85,8 +87,11 @@ def _objects(image: str) -> list[dict[str, Any]]:
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
         {"apiVersion": rbac, "kind": "Role", "metadata": meta, "rules": [rule]},
         {
-            "apiVersion": rbac, "kind": "RoleBinding", "metadata": meta,
-            "roleRef": role, "subjects": [subject],
+            "apiVersion": rbac,
+            "kind": "RoleBinding",
+            "metadata": meta,
+            "roleRef": role,
+            "subjects": [subject],
         },
         {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": pod},
     ]

@@ -52,8 +52,15 @@ def stop_in_order(instance: Instance) -> None:
     for name, record in records.items():
         if name.endswith("-kubelet") and record.alive:
             os.kill(record.pid, signal.SIGKILL)
-    order = ("-kubelet", "-kube-proxy", "-containerd", "kube-scheduler",
-             "kube-controller-manager", "kube-apiserver", "etcd")
+    order = (
+        "-kubelet",
+        "-kube-proxy",
+        "-containerd",
+        "kube-scheduler",
+        "kube-controller-manager",
+        "kube-apiserver",
+        "etcd",
+    )
     for ending in order:
         for name in [each for each in records if each.endswith(ending)]:
             with contextlib.suppress(KeyError):

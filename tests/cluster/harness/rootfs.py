@@ -100,7 +100,9 @@ def image(settings: Settings, stand_in: StandIn) -> Path:
                 pack = ["tar", "-C", root, "--one-file-system", "--numeric-owner", "-cf", layer]
                 run([*pack, "."], timeout=600)
                 archive.write(
-                    file, name=stand_in.image, layer=layer,
+                    file,
+                    name=stand_in.image,
+                    layer=layer,
                     config=archive.ImageConfig(command=stand_in.command),
                 )
             layer.unlink()
@@ -136,8 +138,13 @@ def _install(settings: Settings, stand_in: StandIn, *, root: Path) -> None:
     log = settings.cache / "logs" / f"{stand_in.key}.log"
     # An own mount namespace: whatever debootstrap mounts vanishes with it, even when killed.
     command = [
-        "unshare", "--mount", "debootstrap", "--variant=minbase",
-        f"--include={','.join(stand_in.packages)}", stand_in.suite, unfinished,
+        "unshare",
+        "--mount",
+        "debootstrap",
+        "--variant=minbase",
+        f"--include={','.join(stand_in.packages)}",
+        stand_in.suite,
+        unfinished,
     ]
     with working(stand_in.image, f"installing a stand-in from Debian {stand_in.suite}"):
         run_logged(command, log=log, env={**os.environ, "LC_ALL": "C"})

@@ -9,10 +9,18 @@ from cluster.harness.settings import Settings
 
 _WORKLOADS = (
     ("coredns", "kube-system", "deployment/coredns", "{.status.readyReplicas}/{.spec.replicas}"),
-    ("consul servers", "consul", "statefulset/consul-server",
-     "{.status.readyReplicas}/{.spec.replicas}"),
-    ("consul clients", "consul", "daemonset/consul-client",
-     "{.status.numberReady}/{.status.desiredNumberScheduled}"),
+    (
+        "consul servers",
+        "consul",
+        "statefulset/consul-server",
+        "{.status.readyReplicas}/{.spec.replicas}",
+    ),
+    (
+        "consul clients",
+        "consul",
+        "daemonset/consul-client",
+        "{.status.numberReady}/{.status.desiredNumberScheduled}",
+    ),
 )
 
 
