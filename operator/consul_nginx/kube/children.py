@@ -168,6 +168,8 @@ def _pod(*, load_balancer: LoadBalancer, image: str, labels: Mapping[str, str]) 
         "terminationGracePeriodSeconds": PRE_STOP_S + load_balancer.reload.shutdown_timeout + 5,
         "securityContext": {
             "runAsNonRoot": True,
+            # containerd refuses a pod's sandbox that has a group without a user.
+            "runAsUser": NGINX_UID,
             "runAsGroup": SHARED_GID,
             "fsGroup": SHARED_GID,
             "seccompProfile": {"type": "RuntimeDefault"},
