@@ -47,6 +47,16 @@ def test_a_missing_manifest_is_named():
         decode({})
 
 
+def test_a_file_that_is_not_ascii_is_refused():
+    with pytest.raises(BundleError, match="not ASCII"):
+        Bundle.of({"nginx.conf": "\ud800"})
+
+
+def test_a_manifest_of_a_thousand_brackets_is_refused():
+    with pytest.raises(BundleError, match="not JSON"):
+        Manifest.from_json("[" * 100_000)
+
+
 @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(repr))
 def test_a_hostile_manifest_is_an_error_and_nothing_else(text):
     with pytest.raises(BundleError):

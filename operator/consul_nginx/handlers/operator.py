@@ -6,8 +6,9 @@ any order hangs nothing.
 
 from __future__ import annotations
 
+import platform
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, cast
 
 import kopf
 
@@ -25,6 +26,8 @@ async def run(settings: OperatorSettings) -> None:
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
         standalone=True,
+        # kopf would ask for the user's name, which a container's uid need not have.
+        identity=cast("Any", platform.node()),
     )
 
 

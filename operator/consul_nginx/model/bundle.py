@@ -64,9 +64,11 @@ class Bundle:
         content = {name: text for name, text in sorted(files.items()) if name != HASH_FILE}
         if MAIN_FILE not in content:
             raise BundleError(f"{MAIN_FILE} is missing")
-        for name in content:
+        for name, text in content.items():
             if not _FILE_NAME.fullmatch(name):
                 raise BundleError(f"{name!r} is not a bundle file name")
+            if not text.isascii():
+                raise BundleError(f"{name} is not ASCII: nothing that we render is anything else")
         digest = _digest(content)
         return cls(
             files={**content, HASH_FILE: _hash_conf(digest)},
@@ -109,7 +111,7 @@ class Manifest:
         """Parse; raises ``BundleError`` that names the field which is not as it must be."""
         try:
             raw: Any = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BundleError(f"{MANIFEST_KEY} is not JSON: {error}") from error
         if not isinstance(raw, dict) or raw.get("format") != FORMAT:
             raise BundleError(f"{MANIFEST_KEY}: format is not {FORMAT}")

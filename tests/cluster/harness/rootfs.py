@@ -121,7 +121,7 @@ def nginx_program(settings: Settings) -> Path:
     content = (
         "#!/bin/sh\n"
         "# Written by the test cluster's harness.\n"
-        f'exec "{libraries}/ld-linux-x86-64.so.2" --argv0 nginx --library-path "{libraries}" \\\n'
+        f'exec "{libraries}/ld-linux-x86-64.so.2" --library-path "{libraries}" \\\n'
         f'    "{root}/usr/sbin/nginx" "$@"\n'
     )
     if not wrapper.exists() or wrapper.read_text() != content:

@@ -50,6 +50,7 @@ class Shop:
         kubectl("rollout", "status", "-n", NAMESPACE, f"deployment/{APP}", "--timeout=120s")
         self.registration.sync()
         self.wait_ready()
+        kubectl("rollout", "status", "-n", NAMESPACE, f"deployment/{LOAD_BALANCER}")
         self.wait_backends(3)
 
     def remove(self) -> None:
