@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import click
 
 from consul_nginx import logs
 from consul_nginx.handlers import operator
-from consul_nginx.resources.crds import manifests
 from consul_nginx.settings import OperatorSettings
 
 
@@ -106,21 +104,6 @@ def run_operator(
         workers=workers,
     )
     asyncio.run(operator.run(settings))
-
-
-@main.command("crds")
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Folder to write the CustomResourceDefinitions to.",
-)
-def write_crds(*, out: Path) -> None:
-    """Write the CustomResourceDefinitions as YAML files."""
-    out.mkdir(parents=True, exist_ok=True)
-    for name, text in manifests().items():
-        (out / name).write_text(text, encoding="utf-8")
-        click.echo(out / name)
 
 
 if __name__ == "__main__":

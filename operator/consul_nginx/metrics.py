@@ -11,11 +11,11 @@ RECONCILES = Counter(
 )
 RECONCILE_SECONDS = Histogram(
     "consul_nginx_reconcile_seconds",
-    "Duration of a reconciliation.",
+    "Duration of a reconciliation, by flow.",
     ["flow"],
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
-QUEUE_DEPTH = Gauge("workqueue_depth", "Keys that wait in a work queue.", ["name"])
+QUEUE_DEPTH = Gauge("workqueue_depth", "Keys that wait in a work queue, by name.", ["name"])
 CONSUL_WATCHES = Gauge("consul_nginx_consul_watches", "Distinct Consul queries that are watched.")
 CONSUL_WATCHES_FAILING = Gauge(
     "consul_nginx_consul_watches_failing", "Consul watches whose latest attempt failed."

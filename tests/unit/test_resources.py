@@ -6,7 +6,6 @@ import pytest
 
 from consul_nginx.model.consul import ServiceQuery
 from consul_nginx.resources.base import Invalid
-from consul_nginx.resources.crds import manifests
 from consul_nginx.resources.load_balancer import parse_load_balancer
 from consul_nginx.resources.service_mapping import parse_service_mapping
 from unit.factories import load_balancer, load_balancer_raw, mapping, mapping_raw
@@ -80,10 +79,3 @@ def test_a_long_value_is_shortened_in_the_message():
     parsed = parse_service_mapping(mapping_raw(hostnames=["x" * 10_000]))
     assert isinstance(parsed, Invalid)
     assert len(str(parsed.problems[0])) < 500
-
-
-def test_generated_crds_are_the_committed_ones(repository):
-    for folder in ("crds", "charts/consul-nginx-operator/crds"):
-        for name, text in manifests().items():
-            committed = (repository / folder / name).read_text()
-            assert committed == text, f"{folder}/{name} is old: run `make generate`"

@@ -1,4 +1,4 @@
-"""``python -m consul_nginx.agent``: wires the agent and runs it until SIGTERM.
+"""``python -m consul_nginx.agent``: wires the agent and runs it until it is told to stop.
 
 nginx goes on without it: as a native sidecar the agent is terminated after the nginx container, so
 it has nothing to wait for.
@@ -51,7 +51,8 @@ async def run(*, settings: Settings, log: Log) -> None:
 
 async def _run_until_signal(*, settings: Settings, log: Log) -> None:
     task = asyncio.current_task()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    # SIGQUIT: the image's STOPSIGNAL, which is for nginx, is what a kubelet sends here too.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         asyncio.get_running_loop().add_signal_handler(number, lambda: task and task.cancel())
     with suppress(asyncio.CancelledError):
         await run(settings=settings, log=log)

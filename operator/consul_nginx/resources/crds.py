@@ -137,7 +137,9 @@ _AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Kind:
+class ResourceKind:
+    """One of our kinds, as the API server is to know it."""
+
     kind: str
     short_name: str
     description: str
@@ -147,11 +149,12 @@ class _Kind:
 
     @property
     def plural(self) -> str:
+        """Name in URLs."""
         return f"{self.kind.lower()}s"
 
 
 KINDS = (
-    _Kind(
+    ResourceKind(
         kind="LoadBalancer",
         short_name="nlb",
         description="An nginx deployment and the listeners it offers.",
@@ -165,7 +168,7 @@ KINDS = (
             _AGE,
         ),
     ),
-    _Kind(
+    ResourceKind(
         kind="ServiceMapping",
         short_name="smap",
         description="Requests for host names and a path go to a Consul service.",
@@ -200,7 +203,7 @@ def manifests() -> dict[str, str]:
 _HEADER = "# Generated from operator/consul_nginx/resources by `make generate`; do not edit.\n"
 
 
-def _definition(kind: _Kind) -> dict[str, Any]:
+def _definition(kind: ResourceKind) -> dict[str, Any]:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -223,14 +226,15 @@ def _definition(kind: _Kind) -> dict[str, Any]:
                     "storage": True,
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": [dict(column) for column in kind.columns],
-                    "schema": {"openAPIV3Schema": _object_schema(kind)},
+                    "schema": {"openAPIV3Schema": object_schema(kind)},
                 }
             ],
         },
     }
 
 
-def _object_schema(kind: _Kind) -> dict[str, Any]:
+def object_schema(kind: ResourceKind) -> dict[str, Any]:
+    """Structural schema of a whole object."""
     return {
         "type": "object",
         "description": kind.description,

@@ -91,11 +91,11 @@ class Shop:
     def wait_backends(self, count: int) -> set[str]:
         """Wait until every nginx pod has this many backends; returns them."""
 
-        def converged() -> set[str] | None:
-            found = self.backends()
-            return found if len(found) == count and self.is_programmed() else None
-
-        return wait_for(converged, what=f"nginx has {count} backends") or set()
+        wait_for(
+            lambda: len(self.backends()) == count and self.is_programmed(),
+            what=f"nginx has {count} backends",
+        )
+        return self.backends()
 
     def is_programmed(self) -> bool:
         """Whether every nginx pod runs the bundle that the ConfigMap holds."""
