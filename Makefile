@@ -46,3 +46,21 @@ images: venv ## build the project's images; a running cluster gets them
 
 nginx-binary: venv ## provide a real nginx for tests without a cluster, print its path
 	@$(HARNESS) nginx
+
+##@ Every day
+
+.PHONY: demo check test generate
+demo: cluster ## the operator at work on the cluster, live
+	@PYTHONPATH=tests .venv/bin/python -m cluster.demo
+
+check: venv ## format, lint, types, layers, unit tests; needs no cluster
+	@.venv/bin/ruff format --check --quiet .
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/mypy --no-error-summary
+	@.venv/bin/pytest -q tests/unit
+
+test: check cluster nginx-binary ## everything: unit, real nginx, the cluster
+	@.venv/bin/pytest -q tests/nginx tests/cluster --durations=10
+
+generate: venv ## write crds/ and docs/reference/ from the code
+	@.venv/bin/python docs/generate.py
