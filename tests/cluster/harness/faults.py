@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cluster.harness import cgroups, network, node, processes
+from cluster.harness.commands import wait_until
 
 if TYPE_CHECKING:
     from cluster.harness.cluster import Cluster
@@ -21,8 +22,16 @@ def power_off(each: Node) -> None:
 
 
 def power_on(cluster: Cluster, each: Node) -> None:
-    """Start a node again, and wait until it is Ready."""
+    """Start a node again, and wait until its new kubelet says that it is Ready."""
+    before = _heartbeat(cluster, each)
     cluster.start_nodes()
+    # Until then the API server still tells what the old kubelet said last.
+    wait_until(
+        lambda: _heartbeat(cluster, each) != before,
+        what=f"first heartbeat of {each.name}",
+        seconds=60,
+        log=cluster.settings.logs / f"{each.daemon('kubelet')}.log",
+    )
     node.wait_ready(cluster.settings, cluster.kubectl, [each])
 
 
@@ -39,3 +48,8 @@ def mend_cable(each: Node) -> None:
 def kill_kubelet(each: Node) -> None:
     """Kill a node's kubelet alone; `power_on` starts it again."""
     processes.stop(each.instance, each.daemon("kubelet"), seconds=0)
+
+
+def _heartbeat(cluster: Cluster, each: Node) -> str:
+    query = ("get", "lease", each.name, "-n", "kube-node-lease")
+    return cluster.kubectl(*query, "--output=jsonpath={.spec.renewTime}", check=False)

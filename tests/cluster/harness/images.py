@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,20 +42,27 @@ def project(settings: Settings) -> dict[str, Path]:
 
 
 def import_all(settings: Settings, nodes: list[Node], images: dict[str, Path]) -> None:
-    """Import images on the nodes that don't have exactly these."""
-    for each in nodes:
-        folder = settings.node_dir(each.name) / "images"
-        folder.mkdir(parents=True, exist_ok=True)
-        fresh = []
-        for name, file in images.items():
-            marker = folder / hashlib.sha256(name.encode()).hexdigest()[:16]
-            if marker.exists() and marker.read_text() == file.name:
-                continue
-            node.ctr(each, "images", "import", file)
-            marker.write_text(file.name)
-            fresh.append(name.rsplit("/", 1)[-1])
-        if fresh:
-            line(each.name, f"imported {', '.join(fresh)}")
+    """Import images on the nodes that don't have exactly these, on all nodes at once."""
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for each, fresh in zip(
+            nodes, pool.map(lambda each: _import(settings, each, images), nodes), strict=True
+        ):
+            if fresh:
+                line(each.name, f"imported {', '.join(fresh)}")
+
+
+def _import(settings: Settings, each: Node, images: dict[str, Path]) -> list[str]:
+    folder = settings.node_dir(each.name) / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh = []
+    for name, file in images.items():
+        marker = folder / hashlib.sha256(name.encode()).hexdigest()[:16]
+        if marker.exists() and marker.read_text() == file.name:
+            continue
+        node.ctr(each, "images", "import", file)
+        marker.write_text(file.name)
+        fresh.append(name.rsplit("/", 1)[-1])
+    return fresh
 
 
 def _small(settings: Settings, image: SmallImage) -> Path:
