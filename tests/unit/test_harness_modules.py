@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from cluster.harness import modules
+from cluster.harness import go_toolchain, modules
 from cluster.harness.binaries import ALL
 from cluster.harness.pinned_images import CONSUL
 from cluster.harness.report import HarnessError
@@ -58,3 +58,7 @@ def test_the_consul_example_runs_the_pinned_consul() -> None:
             for container in described["spec"]["template"]["spec"]["containers"]
         ]
         assert images == [wanted]
+
+
+def test_the_go_version_is_read_from_go_mod() -> None:
+    assert go_toolchain.wanted(GO_MOD) == "1.26.0"

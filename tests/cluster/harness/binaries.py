@@ -6,12 +6,11 @@ Checksums stay on: go.sum is committed and the ordinary go client checks it.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.harness import modules
+from cluster.harness import go_toolchain, modules
 from cluster.harness.commands import run_logged
 from cluster.harness.locks import held
 from cluster.harness.report import line, working
@@ -122,6 +121,6 @@ def _build(settings: Settings, binary: Binary, *, position: str) -> None:
                 command,
                 log=log,
                 cwd=TOOLS / binary.family,
-                env={**os.environ, "CGO_ENABLED": "0"},
+                env=go_toolchain.environment(settings),
             )
         shutil.move(unfinished, target)

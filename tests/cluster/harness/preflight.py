@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import socket
 from pathlib import Path
 
-from cluster.harness.commands import run
 from cluster.harness.report import HarnessError
 from cluster.harness.settings import Settings
 
 _MEMORY_GIB = 6
 _DISK_GIB = 15
-_GO = (1, 21)  # from there on it fetches the toolchain that go.mod names
 # Of the cluster's own addresses; someone who listens on all addresses is in the way.
 _PORTS = (2379, 2380, 6443, 10257, 10259)
 _PROBE_ADDRESS = "127.77.255.1"
@@ -23,7 +20,7 @@ _HIDDEN_ON_NODES = ("/run", "/var/lib", "/var/log")
 
 def check(settings: Settings) -> None:
     """Raise an error that lists everything that is missing."""
-    problems = [*_system(), *_memory(), *_disk(settings), *_ports(), *_go(), *_folders(settings)]
+    problems = [*_system(), *_memory(), *_disk(settings), *_ports(), *_folders(settings)]
     if problems:
         text = "\n".join(f"  - {problem}" for problem in problems)
         raise HarnessError(f"this machine can't run the cluster:\n{text}")
@@ -68,15 +65,6 @@ def _ports() -> list[str]:
             except OSError:
                 problems.append(f"port {port}: somebody listens there on all addresses")
     return problems
-
-
-def _go() -> list[str]:
-    if not shutil.which("go"):
-        return ["no `go`: install Go 1.21 or newer (it fetches the toolchain that go.mod names)"]
-    said = run(["go", "version"], check=False).stdout
-    match = re.search(r"go(\d+)\.(\d+)", said)
-    old = match is not None and tuple(map(int, match.groups())) < _GO
-    return [f"{said.strip()}: 1.21 or newer is needed"] if old else []
 
 
 def _folders(settings: Settings) -> list[str]:

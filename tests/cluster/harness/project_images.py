@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ _FILES = ("Dockerfile", ".dockerignore", "pyproject.toml", "uv.lock", "README.md
 _FOLDERS = ("operator",)
 _CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 _KEPT_ARCHIVES = 6
+_KEPT_LAYERS = 200  # every build leaves some; beyond that the next one starts from the bases
 _BASES = (rootfs.DEBIAN, rootfs.PYTHON, rootfs.NGINX)
 
 
@@ -84,6 +86,9 @@ def _buildah(settings: Settings) -> list[str | Path]:
 
 def _prepare(settings: Settings, repository: Path) -> None:
     """Give buildah the stand-ins, under the official names, that the Dockerfile asks for."""
+    root = settings.cache / "buildah"
+    if sum(1 for _ in (root / "root" / "overlay").glob("*")) > _KEPT_LAYERS:
+        shutil.rmtree(root)
     wanted = (repository / "Dockerfile").read_text()
     marks = settings.cache / "buildah" / "bases"
     marks.mkdir(parents=True, exist_ok=True)
