@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from itertools import permutations
+from dataclasses import dataclass
+from itertools import count, permutations
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,91 +17,119 @@ if TYPE_CHECKING:
 
     from cluster.harness.cluster import Cluster
     from cluster.support.release import Release
+    from cluster.support.shop import Shop
 
-NAMESPACE = "bye"
 CHILDREN = "configmap,deployment,service,serviceaccount,role,rolebinding,pod"
 MANIFEST = """
 apiVersion: v1
 kind: Namespace
 metadata:
-  name: bye
-  labels: {pod-security.kubernetes.io/enforce: restricted}
+  name: {namespace}
+  labels: {{pod-security.kubernetes.io/enforce: restricted}}
 ---
 apiVersion: consul-nginx.dev/v1alpha1
 kind: LoadBalancer
-metadata: {name: gone, namespace: bye}
+metadata: {{name: gone, namespace: {namespace}}}
 spec:
-  listeners: [{name: http, port: 80}]
-  deployment: {replicas: 1}
+  listeners: [{{name: http, port: 80}}]
+  deployment: {{replicas: 1}}
 ---
 apiVersion: consul-nginx.dev/v1alpha1
 kind: ServiceMapping
-metadata: {name: gone, namespace: bye}
+metadata: {{name: gone, namespace: {namespace}}}
 spec:
-  loadBalancerRef: {name: gone}
+  loadBalancerRef: {{name: gone}}
   listener: http
-  backends: [{service: nobody}]
+  backends: [{{service: nobody}}]
 """
 
 
+NUMBERS = count(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doomed:
+    """A LoadBalancer with a mapping, in a namespace of their own."""
+
+    cluster: Cluster
+    release: Release
+    namespace: str
+
+    def apply(self) -> None:
+        kubectl = self.cluster.kubectl
+        kubectl(
+            "apply", "--server-side", "-f", "-", stdin=MANIFEST.format(namespace=self.namespace)
+        )
+        kubectl("wait", *self.within, "nlb/gone", "--for=condition=Ready", "--timeout=90s")
+
+    @property
+    def within(self) -> tuple[str, str]:
+        return ("-n", self.namespace)
+
+    def delete_mapping(self) -> None:
+        self.cluster.kubectl("delete", *self.within, "smap/gone", "--timeout=30s")
+
+    def delete_load_balancer(self) -> None:
+        self.cluster.kubectl("delete", *self.within, "nlb/gone", "--timeout=30s")
+
+    def uninstall(self) -> None:
+        self.release.uninstall()
+
+    def children(self) -> list[str]:
+        """What the operator made, as far as it is still there."""
+        selector = "--selector=app.kubernetes.io/managed-by=consul-nginx-operator"
+        said = self.cluster.kubectl("get", CHILDREN, *self.within, selector, "-o", "json")
+        return [f"{i['kind']}/{i['metadata']['name']}" for i in json.loads(said)["items"]]
+
+
 @pytest.fixture
-def doomed(cluster: Cluster, release: Release) -> Iterator[None]:
-    """A LoadBalancer with a mapping, programmed, in a namespace of their own."""
-    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=MANIFEST)
-    cluster.kubectl("wait", "-n", NAMESPACE, "nlb/gone", "--for=condition=Ready", "--timeout=90s")
-    yield
-    cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=90s")
+def doomed(cluster: Cluster, release: Release) -> Iterator[Doomed]:
+    """Applied and ready; whatever is left of it goes afterwards, and the operator is back."""
+    doomed = Doomed(cluster=cluster, release=release, namespace=f"bye-{next(NUMBERS)}")
+    doomed.apply()
+    yield doomed
+    words = ("delete", "namespace", doomed.namespace, "--ignore-not-found", "--wait=false")
+    cluster.kubectl(*words)
     release.install()
 
 
-def ours(cluster: Cluster) -> list[str]:
-    """What the operator made, as far as it is still there."""
-    words = ("get", CHILDREN, "-n", NAMESPACE, "-o", "json")
-    selector = "--selector=app.kubernetes.io/managed-by=consul-nginx-operator"
-    items = json.loads(cluster.kubectl(*words, selector))["items"]
-    return [f"{item['kind']}/{item['metadata']['name']}" for item in items]
+@pytest.fixture
+def shop_applied_again(installed_shop: Shop) -> Iterator[None]:
+    """The kinds of the whole cluster are deleted: the shop gets its objects back afterwards."""
+    yield
+    installed_shop.apply()
 
 
-def delete_mapping(cluster: Cluster, release: Release) -> None:
-    cluster.kubectl("delete", "-n", NAMESPACE, "smap/gone", "--timeout=30s")
-
-
-def delete_load_balancer(cluster: Cluster, release: Release) -> None:
-    cluster.kubectl("delete", "-n", NAMESPACE, "nlb/gone", "--timeout=30s")
-
-
-def uninstall(cluster: Cluster, release: Release) -> None:
-    release.uninstall()
+STEPS = (Doomed.delete_mapping, Doomed.delete_load_balancer, Doomed.uninstall)
 
 
 @pytest.mark.parametrize(
     "steps",
-    list(permutations((delete_mapping, delete_load_balancer, uninstall))),
+    list(permutations(STEPS)),
     ids=lambda steps: ", ".join(step.__name__ for step in steps),
 )
-def test_in_any_order_everything_goes(cluster: Cluster, release: Release, doomed: None, steps):
+def test_in_any_order_everything_goes(doomed: Doomed, steps):
     for step in steps:
-        step(cluster, release)
-    wait_for(lambda: not ours(cluster), what="all children are gone", seconds=90)
+        step(doomed)
+    wait_for(lambda: not doomed.children(), what="all children are gone", seconds=90)
 
 
-def test_a_namespace_goes_with_everything_in_it(cluster: Cluster, doomed: None):
-    cluster.kubectl("delete", "namespace", NAMESPACE, "--timeout=90s")
+def test_in_the_foreground_everything_goes(doomed: Doomed):
+    words = ("delete", *doomed.within, "nlb/gone", "--cascade=foreground", "--timeout=60s")
+    doomed.cluster.kubectl(*words)
+    wait_for(lambda: not doomed.children(), what="all children are gone", seconds=90)
 
 
-def test_the_kinds_themselves_go_while_objects_exist(
-    cluster: Cluster, release: Release, doomed: None
+def test_a_namespace_goes_with_everything_in_it(doomed: Doomed):
+    doomed.cluster.kubectl("delete", "namespace", doomed.namespace, "--timeout=90s")
+
+
+def test_the_kinds_themselves_go_and_the_operator_works_again_when_they_return(
+    shop_applied_again: None, doomed: Doomed
 ):
-    """Deletes every LoadBalancer of the cluster: the shop is applied anew by whoever needs it."""
-    cluster.kubectl("delete", "-f", str(CRDS), "--timeout=60s")
-    wait_for(lambda: not ours(cluster), what="all children are gone", seconds=90)
-
-
-def test_an_operator_that_outlives_its_kinds_works_again_when_they_return(
-    cluster: Cluster, release: Release, doomed: None
-):
-    cluster.kubectl("delete", "-f", str(CRDS), "--timeout=60s")
-    cluster.kubectl("apply", "--server-side", "-f", str(CRDS))
-    cluster.kubectl("wait", "-f", str(CRDS), "--for=condition=Established", "--timeout=30s")
-    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=MANIFEST)
-    cluster.kubectl("wait", "-n", NAMESPACE, "nlb/gone", "--for=condition=Ready", "--timeout=90s")
+    kubectl = doomed.cluster.kubectl
+    kubectl("delete", "-f", str(CRDS), "--timeout=60s")
+    wait_for(lambda: not doomed.children(), what="all children are gone", seconds=90)
+    kubectl("apply", "--server-side", "-f", str(CRDS))
+    kubectl("wait", "-f", str(CRDS), "--for=condition=Established", "--timeout=30s")
+    doomed.apply()

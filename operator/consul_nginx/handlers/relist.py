@@ -35,14 +35,20 @@ class Relist:
 
     async def run(self) -> None:
         """Never returns; an API server that does not answer is asked again."""
+        failing = False
         while True:
             self._wanted.clear()
             try:
                 await self._list()
             except KubeError as error:
-                _log.warning("listing the custom resources: %s", error)
+                if not failing:
+                    _log.warning("can't list our resources, trying on: %s", str(error).strip())
+                failing = True
                 await asyncio.sleep(RETRY_S)
                 continue
+            if failing:
+                _log.info("our resources can be listed again")
+            failing = False
             try:
                 async with asyncio.timeout(PERIOD_S):
                     await self._wanted.wait()

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from typing import Any
 
 import aiohttp
 
-from consul_nginx.kube.children import selector_labels
+from consul_nginx.kube.children import LABEL_LOAD_BALANCER, selector_labels
 from consul_nginx.kube.client import POD, KubeClient, Raw
 from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.model.layout import AGENT_PORT
 from consul_nginx.model.pods import PodReport
 
 ANSWER_TIMEOUT_S = 2.0
+# An agent that does not answer says nothing about its nginx: what it said before holds a while.
+BELIEVED_S = 30.0
 _PARALLEL = 50
 
 
@@ -25,6 +28,7 @@ class DataPlane:
         self._kube = kube
         self._session = session
         self._slots = asyncio.Semaphore(_PARALLEL)
+        self._said: dict[str, tuple[float, PodReport]] = {}
 
     async def report(self, load_balancer: ObjectRef) -> tuple[PodReport, ...]:
         """Reports of all pods that are not on their way out, by name."""
@@ -34,25 +38,51 @@ class DataPlane:
             namespace=load_balancer.namespace,
             label_selector=",".join(f"{key}={value}" for key, value in labels.items()),
         )
-        return tuple(await asyncio.gather(*map(self._ask, _living(pods["items"]))))
+        living = _living(pods["items"])
+        self._forget(load_balancer=load_balancer, names={_name(pod) for pod in living})
+        return tuple(await asyncio.gather(*map(self._ask, living)))
 
     async def _ask(self, pod: Raw) -> PodReport:
-        name, ready = pod["metadata"]["name"], _is_ready(pod)
-        address = pod["status"].get("podIP")
+        name, ready, address = _name(pod), _is_ready(pod), pod["status"].get("podIP")
         if not address:
             return PodReport(pod=name, ready=False, problem=_waiting_reason(pod))
-        host = f"[{address}]" if ":" in address else address
-        limits = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)
         try:
-            async with (
-                self._slots,
-                self._session.get(f"http://{host}:{AGENT_PORT}/status", timeout=limits) as answer,
-            ):
-                status = await answer.json()
+            status = await self._status(address)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            problem = f"agent does not answer: {type(error).__name__}"
-            return PodReport(pod=name, ready=ready, problem=_waiting_reason(pod) or problem)
-        return _report(name=name, ready=ready, status=status)
+            return self._silent(pod=pod, why=type(error).__name__)
+        report = _report(name=name, ready=ready, status=status)
+        self._said[_key(pod)] = (time.monotonic(), report)
+        return report
+
+    async def _status(self, address: str) -> Any:
+        host = f"[{address}]" if ":" in address else address
+        url = f"http://{host}:{AGENT_PORT}/status"
+        limits = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)
+        async with self._slots, self._session.get(url, timeout=limits) as answer:
+            return await answer.json()
+
+    def _silent(self, *, pod: Raw, why: str) -> PodReport:
+        at, said = self._said.get(_key(pod), (float("-inf"), None))
+        ready = _is_ready(pod)
+        if ready and said is not None and time.monotonic() - at < BELIEVED_S:
+            return said
+        problem = _waiting_reason(pod) or f"agent does not answer: {why}"
+        return PodReport(pod=_name(pod), ready=ready, problem=problem)
+
+    def _forget(self, *, load_balancer: ObjectRef, names: set[str]) -> None:
+        prefix = f"{load_balancer}/"
+        for key in [key for key in self._said if key.startswith(prefix)]:
+            if key.rpartition("/")[2] not in names:
+                del self._said[key]
+
+
+def _name(pod: Raw) -> str:
+    return str(pod["metadata"]["name"])
+
+
+def _key(pod: Raw) -> str:
+    metadata = pod["metadata"]
+    return f"{metadata['namespace']}/{metadata['labels'][LABEL_LOAD_BALANCER]}/{metadata['name']}"
 
 
 def _living(pods: Iterable[Raw]) -> list[Raw]:
@@ -63,7 +93,7 @@ def _living(pods: Iterable[Raw]) -> list[Raw]:
             if "deletionTimestamp" not in pod["metadata"]
             and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
         ),
-        key=lambda pod: str(pod["metadata"]["name"]),
+        key=_name,
     )
 
 

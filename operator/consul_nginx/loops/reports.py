@@ -54,21 +54,22 @@ class Reports:
         self._load_balancers = load_balancers
         self._data_plane = data_plane
         self._queue = queue
+        self._counted: dict[ObjectRef, set[ObjectRef]] = {}
 
     async def reconcile(self, ref: ObjectRef) -> None:
         """Ask the pods, decide on every condition, write what is new."""
         stored = self._resources.load_balancers.get(ref)
         mappings = self._resources.mappings_of(ref)
+        self._forget_metrics(ref=ref, exists=stored is not None, mappings=mappings)
         await self._report_invalid(mappings.invalid)
         if stored is None:
             await self._report_orphans(ref=ref, mappings=mappings)
-            _forget_metrics(ref)
         elif isinstance(stored.value, Invalid):
             await self._write(
                 kind=LOAD_BALANCER,
                 store=self._resources.load_balancers,
                 meta=stored.value.meta,
-                verdicts=[_invalid(stored.value)],
+                verdicts=_unusable(stored.value),
             )
         else:
             await self._report_programmed(stored.value)
@@ -89,7 +90,7 @@ class Reports:
         await self._report_load_balancer(
             load_balancer=load_balancer, programme=programme, pods=pods, state=state
         )
-        STALE_PODS.labels(namespace=ref.namespace, name=ref.name).set(len(state.stale))
+        STALE_PODS.labels(**_labels(ref)).set(len(state.stale))
         self._queue.add_after(ref, delay=_poll_delay(programme=programme, state=state))
 
     async def _report_load_balancer(
@@ -187,6 +188,18 @@ class Reports:
                 ],
             )
 
+    def _forget_metrics(self, *, ref: ObjectRef, exists: bool, mappings: MappingsOf) -> None:
+        """Metrics of what is gone, or names this LoadBalancer no longer, go too."""
+        present = {mapping.meta.ref for mapping in mappings.valid}
+        for gone in self._counted.get(ref, set()) - present:
+            ENDPOINTS.remove_by_labels(_labels(gone))
+            DROPPED_INSTANCES.remove_by_labels(_labels(gone))
+        if exists:
+            self._counted[ref] = present
+        else:
+            self._counted.pop(ref, None)
+            STALE_PODS.remove_by_labels(_labels(ref))
+
     async def _write(
         self,
         *,
@@ -223,6 +236,11 @@ def _invalid(item: Invalid) -> Condition:
     return rejected(reason="Invalid", message="; ".join(str(problem) for problem in item.problems))
 
 
+def _unusable(item: Invalid) -> list[Condition]:
+    verdict = _invalid(item)
+    return [verdict, _not_programmed(), ready(accepted=verdict, programmed=verdict)]
+
+
 def _not_programmed() -> Condition:
     return Condition(
         type="Programmed",
@@ -233,10 +251,9 @@ def _not_programmed() -> Condition:
 
 
 def _count_endpoints(*, mapping: ServiceMapping, verdict: MappingVerdict) -> None:
-    ref, selection = mapping.meta.ref, verdict.selection
+    selection, labels = verdict.selection, _labels(mapping.meta.ref)
     if selection is None:
         return
-    labels = {"namespace": ref.namespace, "name": ref.name}
     ENDPOINTS.labels(**labels, state="healthy").set(len(selection.endpoints))
     ENDPOINTS.labels(**labels, state="total").set(selection.total)
     DROPPED_INSTANCES.remove_by_labels(labels)
@@ -244,5 +261,5 @@ def _count_endpoints(*, mapping: ServiceMapping, verdict: MappingVerdict) -> Non
         DROPPED_INSTANCES.labels(**labels, reason=reason).set(count)
 
 
-def _forget_metrics(load_balancer: ObjectRef) -> None:
-    STALE_PODS.remove_by_labels({"namespace": load_balancer.namespace, "name": load_balancer.name})
+def _labels(ref: ObjectRef) -> dict[str, str]:
+    return {"namespace": ref.namespace, "name": ref.name}

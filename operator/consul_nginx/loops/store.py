@@ -64,7 +64,10 @@ class Store(Generic[Parsed]):
         return frozenset(self._objects)
 
     def put(self, raw: Raw) -> None:
-        """The object is there, as ``raw``."""
+        """The object is there, as ``raw``; one on its way out counts as gone."""
+        if "deletionTimestamp" in raw["metadata"]:
+            self.remove(raw)
+            return
         ref = _ref(raw)
         before = self._objects.get(ref)
         after = Stored(value=self._parse(raw), raw=raw)

@@ -51,38 +51,32 @@ class Registration:
         self._app = app
         self._port = port
         self._check = check
-        self._registered: dict[str, Registered] = {}
 
     def sync(self) -> None:
         """Register pods that run, deregister those that stop or are gone."""
         desired = {item.id: item for item in map(self._of, self._pods()) if item is not None}
-        for identity in self._registered.keys() - desired.keys():
-            self.deregister(identity)
-        for identity in desired.keys() - self._registered.keys():
+        actual = self._actual()
+        for identity in actual.keys() - desired.keys():
+            _deregister(agent=actual[identity], identity=identity)
+        for identity in desired.keys() - actual.keys():
             self._register(desired[identity])
 
     def agent_of(self, pod: str) -> str:
         """Base URL of the agent that has a pod's registration."""
-        return self._registered[self._id(pod)].agent
+        return self._actual()[self._id(pod)]
 
     def service_id(self, pod: str) -> str:
         """Consul's ID of a pod's registration."""
         return self._id(pod)
 
     def deregister(self, identity: str) -> None:
-        """Remove one registration, and forget it."""
-        known = self._registered.pop(identity)
-        path = f"/v1/agent/service/deregister/{urllib.parse.quote(identity, safe='')}"
-        try:
-            agent_request(known.agent, "PUT", path)
-        except urllib.error.HTTPError as error:
-            if error.code != 404:
-                raise
+        """Remove one registration."""
+        _deregister(agent=self._actual()[identity], identity=identity)
 
     def clear(self) -> None:
         """Remove every registration."""
-        for identity in list(self._registered):
-            self.deregister(identity)
+        for identity, agent in self._actual().items():
+            _deregister(agent=agent, identity=identity)
 
     @contextmanager
     def following(self) -> Iterator[None]:
@@ -100,6 +94,22 @@ class Registration:
         finally:
             stop.set()
             thread.join()
+
+    def _actual(self) -> dict[str, str]:
+        """Registrations of this service by ID, and the agent that has each."""
+        nodes = json.loads(self._kubectl("get", "nodes", "-o", "json"))["items"]
+        agents = [
+            f"http://{address['address']}:8500"
+            for node in nodes
+            for address in node["status"]["addresses"]
+            if address["type"] == "InternalIP"
+        ]
+        return {
+            identity: agent
+            for agent in agents
+            for identity in agent_request(agent, "GET", "/v1/agent/services")
+            if identity.startswith(f"{self._namespace}.{self._app}-")
+        }
 
     def _id(self, pod: str) -> str:
         return f"{self._namespace}.{pod}.{self._port}"
@@ -134,4 +144,12 @@ class Registration:
             },
         }
         agent_request(item.agent, "PUT", "/v1/agent/service/register", body)
-        self._registered[item.id] = item
+
+
+def _deregister(*, agent: str, identity: str) -> None:
+    path = f"/v1/agent/service/deregister/{urllib.parse.quote(identity, safe='')}"
+    try:
+        agent_request(agent, "PUT", path)
+    except urllib.error.HTTPError as error:
+        if error.code != 404:
+            raise
