@@ -62,9 +62,10 @@ def processes(group: str) -> set[int]:
     """Return every process below a group, in any tree."""
     found: set[int] = set()
     for tree in hierarchies():
-        for file in (tree / group).rglob("cgroup.procs"):
+        for folder, _, _ in os.walk(tree / group):  # groups vanish meanwhile: walk doesn't mind
             with contextlib.suppress(OSError):
-                found.update(int(word) for word in file.read_text().split() if word != "0")
+                words = (Path(folder) / "cgroup.procs").read_text().split()
+                found.update(int(word) for word in words if word != "0")
     return found
 
 
