@@ -23,7 +23,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
 {{/* What the operator may do in the namespaces it works in. */}}
-{{- define "operator.namespaceRules" -}}
+{{- define "operator.rules" -}}
 - apiGroups: [consul-nginx.dev]
   resources: [loadbalancers, servicemappings]
   verbs: [get, list, watch]
@@ -47,14 +47,4 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]
-{{- end -}}
-
-{{/* What kopf needs to notice our kinds and namespaces. */}}
-{{- define "operator.clusterRules" -}}
-- apiGroups: [apiextensions.k8s.io]
-  resources: [customresourcedefinitions]
-  verbs: [get, list, watch]
-- apiGroups: [""]
-  resources: [namespaces]
-  verbs: [get, list, watch]
 {{- end -}}

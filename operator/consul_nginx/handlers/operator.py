@@ -25,7 +25,11 @@ async def run(settings: OperatorSettings) -> None:
             LOAD_BALANCER.plural: _feed(runtime=runtime, store=resources.load_balancers),
             SERVICE_MAPPING.plural: _feed(runtime=runtime, store=resources.mappings),
         }
-        with watching(namespaces=settings.namespaces, feeds=feeds):
+        async with watching(
+            namespaces=settings.namespaces,
+            feeds=feeds,
+            kinds_exist=lambda: runtime.kube.serves((LOAD_BALANCER, SERVICE_MAPPING)),
+        ):
             await stop.wait()
 
 

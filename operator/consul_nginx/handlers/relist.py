@@ -11,14 +11,14 @@ from consul_nginx.loops.resources import Resources
 
 _log = logging.getLogger(__name__)
 
-PERIOD_S = 300.0
+PERIOD_S = 60.0
 RETRY_S = 2.0
 # A relist of kopf's hands over every object with no event type; one list of ours answers them all.
 SETTLE_S = 0.5
 
 
 class Relist:
-    """Lists both kinds at start, when asked to, and every five minutes."""
+    """Lists both kinds at start, when asked to, and every minute."""
 
     def __init__(
         self, *, kube: KubeClient, resources: Resources, namespaces: tuple[str, ...]

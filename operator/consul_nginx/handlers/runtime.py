@@ -18,7 +18,7 @@ from consul_nginx.consul.client import ConsulClient
 from consul_nginx.consul.transport import PooledTransport
 from consul_nginx.handlers.http import serve
 from consul_nginx.handlers.relist import Relist
-from consul_nginx.kube.client import connect
+from consul_nginx.kube.client import KubeClient, connect
 from consul_nginx.kube.data_plane import DataPlane
 from consul_nginx.loops.load_balancers import LoadBalancers
 from consul_nginx.loops.queue import WorkQueue
@@ -45,8 +45,9 @@ _LAG_PERIOD_S = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """What the kopf handlers feed."""
+    """What the kopf handlers feed, and the client that they share."""
 
+    kube: KubeClient
     resources: Resources
     relist: Relist
 
@@ -124,7 +125,7 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
                 ready=lambda: None if resources.synced else "resources are not listed yet",
             )
         )
-        yield Runtime(resources=resources, relist=relist)
+        yield Runtime(kube=kube, resources=resources, relist=relist)
 
 
 class _Tasks:

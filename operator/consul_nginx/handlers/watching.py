@@ -4,8 +4,12 @@
 any order hangs nothing.
 
 kopf runs in a thread with an event loop of its own and is begun anew when it ends: one watch that
-answers 404, as it does for a moment when somebody deletes a CRD, ends all of kopf (1.45.2), and at
-its end kopf cancels every task of its loop that is younger than itself. What it feeds lives on.
+answers 404, as it does when somebody deletes a CRD, ends all of kopf (1.45.2), and at its end kopf
+cancels every task of its loop that is younger than itself. What it feeds lives on.
+
+kopf's own scanning for CRDs is off: it looks once when a CRD is established, and stays deaf for a
+kind that the API server's discovery tells of a moment later (seen with 1.45.2). It is begun when
+discovery knows both kinds instead, and needs no right to read CRDs and namespaces.
 """
 
 from __future__ import annotations
@@ -14,8 +18,9 @@ import asyncio
 import logging
 import platform
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import kopf
@@ -25,24 +30,33 @@ from consul_nginx.resources.base import GROUP, VERSION
 
 _log = logging.getLogger(__name__)
 
-PAUSE_S = 1.0
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
 STOP_S = 10.0
 
 Feed = Callable[[str | None, Mapping[str, Any]], None]
+KindsExist = Callable[[], Coroutine[Any, Any, bool]]
 
 
-@contextmanager
-def watching(*, namespaces: tuple[str, ...], feeds: Mapping[str, Feed]) -> Iterator[None]:
+@asynccontextmanager
+async def watching(
+    *, namespaces: tuple[str, ...], feeds: Mapping[str, Feed], kinds_exist: KindsExist
+) -> AsyncIterator[None]:
     """Watch while the context lasts.
 
-    ``feeds`` has a function for each plural; it is called in the event loop of the caller with
-    kopf's type of event (None for an object of a list) and the object.
+    ``feeds`` has a function for each plural; it is called with kopf's type of event (None for an
+    object of a list) and the object. It and ``kinds_exist`` run in the event loop of the caller.
     """
-    registry = _registry(feeds=feeds, loop=asyncio.get_running_loop())
+    loop = asyncio.get_running_loop()
     stop = threading.Event()
     thread = threading.Thread(
         target=_watch_until,
-        kwargs={"stop": stop, "registry": registry, "namespaces": namespaces},
+        kwargs={
+            "stop": stop,
+            "registry": _registry(feeds=feeds, loop=loop),
+            "namespaces": namespaces,
+            "kinds_exist": lambda: asyncio.run_coroutine_threadsafe(kinds_exist(), loop).result(),
+        },
         name="kopf",
         daemon=True,
     )
@@ -51,14 +65,23 @@ def watching(*, namespaces: tuple[str, ...], feeds: Mapping[str, Feed]) -> Itera
         yield
     finally:
         stop.set()
-        thread.join(STOP_S)
+        await asyncio.to_thread(thread.join, STOP_S)
 
 
 def _watch_until(
-    *, stop: threading.Event, registry: kopf.OperatorRegistry, namespaces: tuple[str, ...]
+    *,
+    stop: threading.Event,
+    registry: kopf.OperatorRegistry,
+    namespaces: tuple[str, ...],
+    kinds_exist: Callable[[], bool],
 ) -> None:
+    pause = FIRST_PAUSE_S
     while not stop.is_set():
+        began = time.monotonic()
         try:
+            if not kinds_exist():
+                stop.wait(FIRST_PAUSE_S)
+                continue
             asyncio.run(
                 kopf.operator(
                     registry=registry,
@@ -72,7 +95,9 @@ def _watch_until(
             )
         except Exception as error:  # noqa: BLE001 - whatever ended kopf, watching must go on
             _log.warning("watching ended and begins anew: %s: %s", type(error).__name__, error)
-        stop.wait(PAUSE_S)
+        ran_well = time.monotonic() - began > LONGEST_PAUSE_S
+        pause = FIRST_PAUSE_S if ran_well else min(pause * 2, LONGEST_PAUSE_S)
+        stop.wait(pause)
 
 
 def _registry(
@@ -106,6 +131,7 @@ def _configure(settings: kopf.OperatorSettings) -> None:
     settings.persistence.finalizer = f"{GROUP}/unused"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
     settings.posting.enabled = False
+    settings.scanning.disabled = True
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310
     settings.watching.connect_timeout = 30

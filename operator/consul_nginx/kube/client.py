@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -135,6 +135,19 @@ class KubeClient:
             )
         except (_NotFound, KubeConflict):
             return None
+
+    async def serves(self, kinds: Iterable[Kind]) -> bool:
+        """Whether the API server's discovery knows all of ``kinds``, as after CRDs are applied."""
+        for kind in kinds:
+            try:
+                found = await self._call(
+                    self._dynamic.request("get", f"/apis/{kind.api_version}", **_OPTIONS)
+                )
+            except _NotFound:
+                return False
+            if kind.plural not in {item["name"] for item in found["resources"]}:
+                return False
+        return True
 
     def _resource(self, kind: Kind) -> Any:
         return Resource(
