@@ -34,3 +34,6 @@ def configure(*, level: str, as_json: bool | None = None) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # kopf tells every event that it hands to us; our own lines say what was done about it.
     logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.getLogger().level))
+    # What ends kopf is told once, by the one that begins it anew; signals are ours to handle.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.CRITICAL)
+    logging.getLogger("kopf._core.reactor.orchestration").setLevel(logging.CRITICAL)

@@ -20,6 +20,7 @@ import platform
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from concurrent.futures import Future, wait
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -48,7 +49,7 @@ async def watching(
     object of a list) and the object. It and ``kinds_exist`` run in the event loop of the caller.
     """
     loop = asyncio.get_running_loop()
-    stop = threading.Event()
+    stop: Future[None] = Future()
     thread = threading.Thread(
         target=_watch_until,
         kwargs={
@@ -64,40 +65,52 @@ async def watching(
     try:
         yield
     finally:
-        stop.set()
+        stop.set_result(None)
         await asyncio.to_thread(thread.join, STOP_S)
 
 
 def _watch_until(
     *,
-    stop: threading.Event,
+    stop: Future[None],
     registry: kopf.OperatorRegistry,
     namespaces: tuple[str, ...],
     kinds_exist: Callable[[], bool],
 ) -> None:
     pause = FIRST_PAUSE_S
-    while not stop.is_set():
+    while not stop.done():
         began = time.monotonic()
         try:
             if not kinds_exist():
-                stop.wait(FIRST_PAUSE_S)
+                wait([stop], timeout=FIRST_PAUSE_S)
                 continue
-            asyncio.run(
-                kopf.operator(
-                    registry=registry,
-                    clusterwide=not namespaces,
-                    namespaces=namespaces,
-                    standalone=True,
-                    stop_flag=stop,
-                    # kopf would ask for the user's name, which a container's uid need not have.
-                    identity=cast("Any", platform.node()),
-                )
-            )
+            asyncio.run(_watch_once(stop=stop, registry=registry, namespaces=namespaces))
         except Exception as error:  # noqa: BLE001 - whatever ended kopf, watching must go on
             _log.warning("watching ended and begins anew: %s: %s", type(error).__name__, error)
         ran_well = time.monotonic() - began > LONGEST_PAUSE_S
         pause = FIRST_PAUSE_S if ran_well else min(pause * 2, LONGEST_PAUSE_S)
-        stop.wait(pause)
+        wait([stop], timeout=pause)
+
+
+async def _watch_once(
+    *, stop: Future[None], registry: kopf.OperatorRegistry, namespaces: tuple[str, ...]
+) -> None:
+    # A flag of another kind would make kopf wait for it in a thread, and its end wait for that.
+    flag, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def raise_flag(_: Future[None]) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(flag.set)
+
+    stop.add_done_callback(raise_flag)
+    await kopf.operator(
+        registry=registry,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        standalone=True,
+        stop_flag=flag,
+        # kopf would ask for the user's name, which a container's uid need not have.
+        identity=cast("Any", platform.node()),
+    )
 
 
 def _registry(
