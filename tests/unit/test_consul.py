@@ -61,11 +61,27 @@ async def test_states_are_tried_again_and_refusals_are_not(server, status, error
             await ConsulClient(http=transport).service(query=ServiceQuery(service="web"))
 
 
-@pytest.mark.parametrize("body", ["<html>", '{"a": 1}x', ""])
+@pytest.mark.parametrize(
+    "body", ["<html>", '{"a": 1}x', "", "null", '{"error": "x"}', "[1]", '[{"Node": {}}]']
+)
 async def test_an_answer_that_is_not_consuls_is_tried_again(server, body):
     server.update(body=body)
     async with PooledTransport(address=server["url"]) as transport:
         with pytest.raises(ConsulUnavailable):
+            await ConsulClient(http=transport).service(query=ServiceQuery(service="web"))
+
+
+async def test_a_proxys_404_is_not_an_empty_service(server):
+    server.update(status=404, body="404 page not found", headers={})
+    async with PooledTransport(address=server["url"]) as transport:
+        with pytest.raises(ConsulUnavailable, match="HTTP 404"):
+            await ConsulClient(http=transport).service(query=ServiceQuery(service="web"))
+
+
+async def test_a_token_that_may_not_read_is_not_an_empty_service(server):
+    server["headers"]["X-Consul-Results-Filtered-By-ACLs"] = "true"
+    async with PooledTransport(address=server["url"]) as transport:
+        with pytest.raises(ConsulRefused, match="service:read"):
             await ConsulClient(http=transport).service(query=ServiceQuery(service="web"))
 
 

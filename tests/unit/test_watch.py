@@ -71,17 +71,23 @@ async def test_an_empty_answer_counts_once_a_consistent_read_confirms_it():
 
 async def test_an_empty_answer_that_is_not_confirmed_changes_nothing():
     script = await Script((7, ONE), (8, ()), (8, ONE), (9, ONE)).run()
-    assert all(observation.instances == ONE for observation in script.published)
-    assert script.published[-1].error is None
+    assert script.published == [Observation(instances=ONE)]
+
+
+async def test_the_first_answer_after_a_start_must_be_confirmed_too_when_it_is_empty():
+    script = await Script((7, ()), (7, ONE)).run()
+    assert script.asked[:2] == [0, "consistent"]
+    assert script.published == [Observation(instances=ONE)]
+
+
+async def test_an_emptiness_that_is_known_is_not_confirmed_again():
+    script = await Script((7, ()), (7, ()), (8, ())).run()
+    assert script.asked == [0, "consistent", 7, 8]
 
 
 async def test_an_empty_answer_that_can_not_be_confirmed_changes_nothing():
     script = await Script((7, ONE), (8, ()), ConsulUnavailable("no leader")).run()
     assert script.published[-1].instances == ONE
-
-
-async def test_the_first_answer_may_be_empty():
-    assert (await Script((7, ())).run()).published == [Observation(instances=())]
 
 
 async def test_consul_down_keeps_the_instances_and_says_since_when():
@@ -101,5 +107,7 @@ async def test_retries_back_off_up_to_a_bound_and_never_end():
     assert script.published[-1] == Observation(instances=ONE)
 
 
-async def test_a_refusal_is_asked_again_slowly():
-    assert (await Script(ConsulRefused("403")).run()).slept == [REFUSED_RETRY_S]
+async def test_a_refusal_is_told_apart_and_asked_again_slowly():
+    script = await Script(ConsulRefused("403")).run()
+    assert script.slept == [REFUSED_RETRY_S]
+    assert script.published[0].refused

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from consul.base import CB, Consul
+from consul.base import Consul, Response
 
-from consul_nginx.consul.errors import ConsulUnavailable
+from consul_nginx.consul.errors import ConsulRefused, ConsulUnavailable
 from consul_nginx.consul.health import parse_instances
 from consul_nginx.consul.transport import DEFAULT_TIMEOUT_S, PooledTransport, path_segment
 from consul_nginx.model.consul import Instance, ServiceQuery
@@ -50,21 +50,29 @@ class ConsulClient(Consul):  # type: ignore[misc] # python-consul2 has no types
             params.append(("dc", datacenter))
         if index:
             params += [("index", str(index)), ("wait", f"{WAIT_S}s")]
-        try:
-            found, entries = await self.http.get(
-                CB.json(index=True),
-                path=f"/v1/health/service/{path_segment(query.service)}",
-                params=params,
-                within=BLOCKING_TIMEOUT_S if index else DEFAULT_TIMEOUT_S,
-            )
-        except (json.JSONDecodeError, KeyError) as error:
-            raise ConsulUnavailable(f"not an answer of Consul's: {error}") from error
-        return Answer(index=_index(found), instances=parse_instances(entries or []))
+        answer: Answer = await self.http.get(
+            _answer,
+            path=f"/v1/health/service/{path_segment(query.service)}",
+            params=params,
+            within=BLOCKING_TIMEOUT_S if index else DEFAULT_TIMEOUT_S,
+        )
+        return answer
 
 
-def _index(text: str | None) -> int:
-    """An index is at least 1: 0 would mean "don't block" (Consul: blocking queries)."""
+def _answer(response: Response) -> Answer:
+    """Consul's answer; raises for what is none, or one that says less than it seems to.
+
+    An unknown service is an empty list, never 404: that is a proxy's, and must not look empty. A
+    token without ``service:read`` gets an empty list as well, but with a header that says so.
+    """
     try:
-        return max(int(text or 0), 1)
-    except ValueError:
-        return 1
+        # An index is at least 1: 0 would mean "don't block" (Consul: blocking queries).
+        index = max(int(response.headers["X-Consul-Index"]), 1)
+        instances = parse_instances(json.loads(response.body))
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ConsulUnavailable(
+            f"HTTP {response.code}, and not an answer of Consul's: {response.body[:100]!r}"
+        ) from error
+    if not instances and response.headers.get("X-Consul-Results-Filtered-By-ACLs") == "true":
+        raise ConsulRefused("the ACL token may not read this service: it needs service:read")
+    return Answer(index=index, instances=instances)

@@ -4,9 +4,9 @@
 2. An index is at least 1 (``client.py``).
 3. A wake-up is no proof of a change: content is compared before anything is published.
 
-An empty answer after a full one is suspicious: during elections and agent restarts Consul answers
-200 with an empty list (consul-template issues 1131, 1098). It counts only once a ``consistent``
-read, which needs a leader, says the same.
+An empty answer is suspicious: during elections and agent restarts Consul answers 200 with an empty
+list (consul-template issues 1131, 1098). One that is news, the first after a start included, counts
+only once a ``consistent`` read, which needs a leader, says the same.
 """
 
 from __future__ import annotations
@@ -75,10 +75,9 @@ class Watch:
         try:
             async with asyncio.timeout(BLOCKING_TIMEOUT_S + 5):
                 answer = await self.reader.service(query=self.query, index=self._index)
-                if self._observation.instances and not answer.instances:
+                if not answer.instances and self._observation.instances != ():
                     confirmed = await self.reader.service(query=self.query, consistent=True)
-                    if confirmed.instances:
-                        raise ConsulUnavailable("an empty answer was not confirmed")
+                    return Answer(index=answer.index, instances=confirmed.instances)
         except TimeoutError as error:
             raise ConsulUnavailable("a blocking query did not return in time") from error
         return answer
@@ -91,6 +90,7 @@ class Watch:
             Observation(
                 instances=self._observation.instances,
                 error=str(error),
+                refused=isinstance(error, ConsulRefused),
                 failing_since=self._observation.failing_since or self.now(),
             )
         )

@@ -54,12 +54,14 @@ class Observation:
 
     ``instances`` is None as long as the query has never been answered: *unknown* is not *empty*.
     ``error`` says why the latest attempt failed, with ``failing_since`` in RFC 3339; None when
-    ``instances`` is current.
+    ``instances`` is current. ``refused``: Consul answers, and will answer so until somebody changes
+    the token or the query.
     """
 
     instances: tuple[Instance, ...] | None = None
     error: str | None = None
     failing_since: str | None = None
+    refused: bool = False
 
 
 UNKNOWN = Observation()

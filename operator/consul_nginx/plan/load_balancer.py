@@ -166,6 +166,13 @@ def _resolved(
     def condition(status: Status, reason: str, message: str) -> Condition:
         return Condition(type="ResolvedRefs", status=status, reason=reason, message=message)
 
+    if observation.refused:
+        return condition(
+            Status.UNKNOWN,
+            "ConsulRefused",
+            f"Consul refuses the query for {query} since {observation.failing_since}: "
+            f"{observation.error}; nginx keeps the endpoints it has",
+        )
     if observation.error is not None:
         return condition(
             Status.UNKNOWN,
