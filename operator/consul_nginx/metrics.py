@@ -22,7 +22,8 @@ CONSUL_WATCHES_FAILING = Gauge(
 )
 CONSUL_ERRORS = Counter("consul_nginx_consul_errors", "Consul requests that failed.")
 CONFIGMAP_WRITES = Counter(
-    "consul_nginx_configmap_writes", "Bundles written to ConfigMaps; each is one reload per pod."
+    "consul_nginx_configmap_writes",
+    "Bundles written to ConfigMaps; each is at most one reload per pod.",
 )
 CONFIGMAP_BYTES = Counter("consul_nginx_configmap_written_bytes", "Bytes of bundles written.")
 ENDPOINTS = Gauge(

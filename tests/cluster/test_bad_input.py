@@ -116,3 +116,72 @@ spec:
 """
     with pytest.raises(HarnessError, match="each port can be used by one listener only"):
         cluster.kubectl("apply", "--server-side", "-f", "-", stdin=text)
+
+
+LOAD_BALANCER = """
+apiVersion: consul-nginx.dev/v1alpha1
+kind: LoadBalancer
+metadata: {{name: {name}, namespace: shop}}
+spec:
+  listeners: [{{name: http, port: 80}}]
+  deployment: {{replicas: 1, resources: {resources}}}
+"""
+
+
+@pytest.fixture
+def load_balancer(cluster: Cluster, shop: Shop) -> Iterator[Callable[..., None]]:
+    """Apply another LoadBalancer; deleted again after the test."""
+    written = []
+
+    def apply(name: str, resources: str = "{}") -> None:
+        written.append(name)
+        text = LOAD_BALANCER.format(name=name, resources=resources)
+        cluster.kubectl("apply", "--server-side", "-f", "-", stdin=text)
+
+    yield apply
+    for name in written:
+        cluster.kubectl("delete", "-n", "shop", f"nlb/{name}", "--ignore-not-found")
+
+
+def programmed_reason(shop: Shop, name: str) -> str:
+    return str(shop.condition("nlb", name, "Programmed").get("reason"))
+
+
+def test_what_the_api_server_refuses_is_told_and_mends_by_itself(shop: Shop, load_balancer):
+    load_balancer("greedy", resources="{limits: {memory: lots}}")
+    wait_for(lambda: programmed_reason(shop, "greedy") == "Refused", what="the refusal is told")
+    assert "quantities" in shop.condition("nlb", "greedy", "Programmed")["message"]
+    assert shop.condition("nlb", "greedy", "Ready")["status"] == "False"
+    load_balancer("greedy")
+    wait_for(
+        lambda: shop.condition("nlb", "greedy", "Ready").get("status") == "True",
+        what="it is ready after the repair",
+    )
+
+
+def test_an_object_of_somebody_else_is_never_taken_over(
+    cluster: Cluster, shop: Shop, load_balancer
+):
+    before = shop.get("deployment", "my-web-server")["metadata"]["generation"]
+    load_balancer("my-web-server")
+    wait_for(
+        lambda: programmed_reason(shop, "my-web-server") == "Refused", what="the refusal is told"
+    )
+    message = shop.condition("nlb", "my-web-server", "Programmed")["message"]
+    assert "Deployment my-web-server exists and does not belong to LoadBalancer" in message
+    found = shop.get("deployment", "my-web-server")
+    assert found["metadata"]["generation"] == before
+    assert "ownerReferences" not in found["metadata"]
+
+
+def test_a_name_that_no_service_can_have_is_refused_in_words(load_balancer):
+    with pytest.raises(HarnessError, match="becomes the name of a Service"):
+        load_balancer("1edge")
+
+
+def test_a_mapping_may_have_a_dot_in_its_name(shop: Shop, write):
+    write("shop.example.com")
+    wait_for(
+        lambda: shop.condition("smap", "shop.example.com", "Programmed").get("status") == "True",
+        what="it is programmed",
+    )

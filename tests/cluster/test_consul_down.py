@@ -77,14 +77,8 @@ def test_an_operator_that_starts_while_consul_is_down_changes_nothing(
     before, reloads = shop.backends(), shop.reloads()
     old = release.operator_pod()["metadata"]["name"]
     cluster.kubectl("delete", "pod", "-n", "consul-nginx", old, "--now")
-    cluster.kubectl(
-        "rollout", "status", "-n", "consul-nginx", "deployment/consul-nginx-operator",
-        "--timeout=60s",
-    )  # fmt: skip
-    wait_for(
-        lambda: resolved_is_unknown(shop, "smap", "features"),
-        what="the new operator has looked at the mapping",
-    )
+    release.wait_for_another_operator(old)
+    assert resolved_is_unknown(shop, "smap", "features")
     assert shop.backends() == before
     assert shop.reloads() == reloads
     assert ask(address=shop.address, host=HOST, path="/features")[0] == 200

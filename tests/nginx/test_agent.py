@@ -190,7 +190,7 @@ def test_a_port_in_use_is_tried_again_until_it_is_free(edge: Agent) -> None:
         ({"manifest.json": "{"}, "manifest.json is not JSON"),
         ({"manifest.json": "[" * 100_000}, ""),
         ({"manifest.json": "[]"}, "manifest.json: format is not 1"),
-        ({"http.conf": "\ud800"}, "surrogates"),
+        ({"http.conf": "\ud800"}, "http.conf is not ASCII"),
     ],
 )
 def test_a_configmap_edited_by_hand_is_rejected(

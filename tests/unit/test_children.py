@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import yaml
 
 from consul_nginx.kube.children import config_map, data_plane
+from consul_nginx.kube.errors import KubeRefused
+from consul_nginx.kube.ownership import refuse_foreign
 from unit.factories import load_balancer
 
 IMAGE = "registry.example.com/consul-nginx:1"
@@ -58,6 +61,18 @@ def test_only_the_agent_mounts_the_token():
     ]
     assert with_token == ["agent"]
     assert spec["automountServiceAccountToken"] is False
+
+
+def test_an_object_of_somebody_else_is_refused_by_name():
+    service = {"kind": "Service", "metadata": {"name": "edge"}}
+    with pytest.raises(KubeRefused, match="Service edge exists and does not belong"):
+        refuse_foreign(raw=service, load_balancer=load_balancer())
+
+
+def test_an_object_of_an_earlier_load_balancer_of_the_name_is_taken_over():
+    earlier = {**objects()[0]}
+    earlier["metadata"]["ownerReferences"][0]["uid"] = "another"
+    refuse_foreign(raw=earlier, load_balancer=load_balancer())
 
 
 def test_every_object_is_owned_without_blocking_its_owners_deletion():

@@ -90,6 +90,14 @@ def test_the_deletion_of_an_object_spares_its_successor_of_the_same_name(store):
     assert len(store.refs()) == 1
 
 
+def test_a_late_version_does_not_bring_a_deleted_object_back(store):
+    store.put(raw(5))
+    store.remove(raw(7))
+    store.put(raw(6))
+    store.replace(items=[raw(6)], version=6)
+    assert store.refs() == frozenset()
+
+
 def test_an_object_on_its_way_out_counts_as_gone(store):
     store.put(raw(5))
     store.put(raw(6, deletionTimestamp="2026-11-22T07:00:00Z"))

@@ -75,6 +75,12 @@ def test_the_agents_port_is_refused():
     assert "9901" in str(parsed.problems[0])
 
 
+def test_a_grace_that_the_shutdown_would_cut_short_is_refused():
+    parsed = parse_load_balancer(load_balancer_raw(reload={"keepaliveGrace": 60}))
+    assert isinstance(parsed, Invalid)
+    assert "keepaliveGrace must be less than shutdownTimeout" in str(parsed.problems[0])
+
+
 def test_a_long_value_is_shortened_in_the_message():
     parsed = parse_service_mapping(mapping_raw(hostnames=["x" * 10_000]))
     assert isinstance(parsed, Invalid)

@@ -28,6 +28,16 @@ def test_pending_counts_the_pods():
     )
 
 
+def test_a_generation_that_was_not_written_yet_is_pending():
+    assert programmed(revision=None, pods=[pod()]).reason == "Pending"
+
+
+def test_a_refusal_of_the_api_server_is_told_in_its_words():
+    condition = programmed(revision=7, pods=[pod()], refusal="quantities must match …")
+    assert (condition.status, condition.reason) == (Status.FALSE, "Refused")
+    assert "quantities must match" in condition.message
+
+
 def test_a_rejection_is_told_in_nginx_own_words():
     condition = programmed(revision=7, pods=[pod(revision=6, rejection="test: [emerg] bad")])
     assert condition.reason == "Rejected"

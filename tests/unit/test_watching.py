@@ -29,7 +29,7 @@ async def test_watching_begins_anew_when_kopf_ends_and_stops_at_once(monkeypatch
 
     async with (
         asyncio.timeout(10),
-        watching.watching(namespaces=(), feeds={}, kinds_exist=kinds_exist),
+        watching.watching(namespace=None, feeds={}, kinds_exist=kinds_exist),
     ):
         await asyncio.to_thread(third.wait, 5)
     assert len(runs) == 3
@@ -51,6 +51,6 @@ async def test_kopf_is_not_begun_before_both_kinds_exist(monkeypatch):
 
     monkeypatch.setattr(kopf, "operator", operator)
     monkeypatch.setattr(watching, "FIRST_PAUSE_S", 0.01)
-    async with watching.watching(namespaces=(), feeds={}, kinds_exist=kinds_exist):
+    async with watching.watching(namespace=None, feeds={}, kinds_exist=kinds_exist):
         assert await asyncio.to_thread(begun.wait, 5)
     assert len(asked) == 3

@@ -26,7 +26,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- define "operator.rules" -}}
 - apiGroups: [consul-nginx.dev]
   resources: [loadbalancers, servicemappings]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [consul-nginx.dev]
   resources: [loadbalancers/status, servicemappings/status]
   verbs: [patch]
@@ -34,6 +34,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, list, watch, create, update]
+# get: to refuse to overwrite what is not ours.
 - apiGroups: [""]
   resources: [services, serviceaccounts]
   verbs: [get, create, patch]

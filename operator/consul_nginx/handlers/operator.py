@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 from consul_nginx.handlers.runtime import Runtime, running
@@ -19,18 +20,22 @@ async def run(settings: OperatorSettings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with running(settings) as runtime:
+    async with AsyncExitStack() as stack:
+        runtime = await stack.enter_async_context(running(settings))
         resources = runtime.resources
         feeds = {
             LOAD_BALANCER.plural: _feed(runtime=runtime, store=resources.load_balancers),
             SERVICE_MAPPING.plural: _feed(runtime=runtime, store=resources.mappings),
         }
-        async with watching(
-            namespaces=settings.namespaces,
-            feeds=feeds,
-            kinds_exist=lambda: runtime.kube.serves((LOAD_BALANCER, SERVICE_MAPPING)),
-        ):
-            await stop.wait()
+        for namespace in settings.namespaces or (None,):
+            await stack.enter_async_context(
+                watching(
+                    namespace=namespace,
+                    feeds=feeds,
+                    kinds_exist=lambda: runtime.kube.serves((LOAD_BALANCER, SERVICE_MAPPING)),
+                )
+            )
+        await stop.wait()
 
 
 def _feed(*, runtime: Runtime, store: Store[Any]) -> Feed:

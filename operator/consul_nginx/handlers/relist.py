@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from consul_nginx.kube.client import LOAD_BALANCER, SERVICE_MAPPING, KubeClient
-from consul_nginx.kube.errors import KubeError
+from consul_nginx.kube.client import LOAD_BALANCER, SERVICE_MAPPING, Kind, KubeClient, Raw
+from consul_nginx.kube.errors import KubeError, KubeRefused
 from consul_nginx.loops.resources import Resources
 
 _log = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ class Relist:
         self._kube = kube
         self._resources = resources
         self._scopes: tuple[str | None, ...] = namespaces or (None,)
+        self._refused: set[str | None] = set()
         self._wanted = asyncio.Event()
 
     def ask(self) -> None:
@@ -62,7 +63,7 @@ class Relist:
             (SERVICE_MAPPING, self._resources.mappings),
             (LOAD_BALANCER, self._resources.load_balancers),
         ):
-            lists = [await self._kube.list(kind, namespace=scope) for scope in self._scopes]
+            lists = await self._lists(kind)
             items = [
                 {"apiVersion": kind.api_version, "kind": kind.kind, **item}
                 for answer in lists
@@ -70,3 +71,24 @@ class Relist:
             ]
             versions = (int(answer["metadata"]["resourceVersion"]) for answer in lists)
             store.replace(items=items, version=min(versions))
+
+    async def _lists(self, kind: Kind) -> list[Raw]:
+        """A list per namespace; one that may not be read counts as empty, if another one may."""
+        lists = []
+        refusal: KubeRefused | None = None
+        for scope in self._scopes:
+            try:
+                lists.append(await self._kube.list(kind, namespace=scope))
+            except KubeRefused as error:
+                refusal = error
+                self._say_refused(scope=scope, error=error)
+            else:
+                self._refused.discard(scope)
+        if not lists and refusal is not None:
+            raise refusal
+        return lists
+
+    def _say_refused(self, *, scope: str | None, error: KubeRefused) -> None:
+        if scope is not None and scope not in self._refused:
+            self._refused.add(scope)
+            _log.warning("namespace %s is left out: %s", scope, str(error).strip())

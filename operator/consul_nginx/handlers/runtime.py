@@ -86,8 +86,10 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
         )
 
         async def reconcile(ref: ObjectRef) -> None:
-            await load_balancers.reconcile(ref)
-            to_report.add(ref)
+            try:
+                await load_balancers.reconcile(ref)
+            finally:
+                to_report.add(ref)
 
         async def resync() -> None:
             """Find what was changed behind our back: read and apply everything anew."""

@@ -41,9 +41,12 @@ KindsExist = Callable[[], Coroutine[Any, Any, bool]]
 
 @asynccontextmanager
 async def watching(
-    *, namespaces: tuple[str, ...], feeds: Mapping[str, Feed], kinds_exist: KindsExist
+    *, namespace: str | None, feeds: Mapping[str, Feed], kinds_exist: KindsExist
 ) -> AsyncIterator[None]:
-    """Watch while the context lasts.
+    """Watch one namespace, or all of them, while the context lasts.
+
+    Each namespace has a kopf of its own: one that was deleted, or may no longer be read, ends its
+    kopf again and again, and no other.
 
     ``feeds`` has a function for each plural; it is called with kopf's type of event (None for an
     object of a list) and the object. It and ``kinds_exist`` run in the event loop of the caller.
@@ -55,7 +58,7 @@ async def watching(
         kwargs={
             "stop": stop,
             "registry": _registry(feeds=feeds, loop=loop),
-            "namespaces": namespaces,
+            "namespace": namespace,
             "kinds_exist": lambda: asyncio.run_coroutine_threadsafe(kinds_exist(), loop).result(),
         },
         name="kopf",
@@ -73,7 +76,7 @@ def _watch_until(
     *,
     stop: Future[None],
     registry: kopf.OperatorRegistry,
-    namespaces: tuple[str, ...],
+    namespace: str | None,
     kinds_exist: Callable[[], bool],
 ) -> None:
     pause = FIRST_PAUSE_S
@@ -83,16 +86,21 @@ def _watch_until(
             if not kinds_exist():
                 wait([stop], timeout=FIRST_PAUSE_S)
                 continue
-            asyncio.run(_watch_once(stop=stop, registry=registry, namespaces=namespaces))
-        except Exception as error:  # noqa: BLE001 - whatever ended kopf, watching must go on
-            _log.warning("watching ended and begins anew: %s: %s", type(error).__name__, error)
+            asyncio.run(_watch_once(stop=stop, registry=registry, namespace=namespace))
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - watching must go on
+            _log.warning(
+                "watching %s ended and begins anew: %s: %s",
+                f"namespace {namespace}" if namespace else "all namespaces",
+                type(error).__name__,
+                str(error).strip(),
+            )
         ran_well = time.monotonic() - began > LONGEST_PAUSE_S
         pause = FIRST_PAUSE_S if ran_well else min(pause * 2, LONGEST_PAUSE_S)
         wait([stop], timeout=pause)
 
 
 async def _watch_once(
-    *, stop: Future[None], registry: kopf.OperatorRegistry, namespaces: tuple[str, ...]
+    *, stop: Future[None], registry: kopf.OperatorRegistry, namespace: str | None
 ) -> None:
     # A flag of another kind would make kopf wait for it in a thread, and its end wait for that.
     flag, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -104,8 +112,8 @@ async def _watch_once(
     stop.add_done_callback(raise_flag)
     await kopf.operator(
         registry=registry,
-        clusterwide=not namespaces,
-        namespaces=namespaces,
+        clusterwide=namespace is None,
+        namespaces=() if namespace is None else (namespace,),
         standalone=True,
         stop_flag=flag,
         # kopf would ask for the user's name, which a container's uid need not have.

@@ -188,6 +188,7 @@ def _pod(*, load_balancer: LoadBalancer, image: str, labels: Mapping[str, str]) 
         "containers": [_nginx(load_balancer=load_balancer, image=image)],
         "volumes": [
             {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "256Mi"}},
+            {"name": "temp", "emptyDir": {"sizeLimit": "4Gi"}},
             {"name": "api-token", "projected": {"defaultMode": 0o440, "sources": _TOKEN_SOURCES}},
         ],
     }
@@ -255,7 +256,7 @@ def _nginx(*, load_balancer: LoadBalancer, image: str) -> dict[str, Any]:
         # Endpoints of Services forget a pod a moment after it began to stop: serve on that long.
         "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_S}}},
         "securityContext": _security(NGINX_UID),
-        "volumeMounts": [_RUN_MOUNT],
+        "volumeMounts": [_RUN_MOUNT, {"name": "temp", "mountPath": str(Layout().temp)}],
     }
     if load_balancer.pods.resources:
         container["resources"] = dict(load_balancer.pods.resources)

@@ -14,12 +14,13 @@ from typing import Any
 from consul_nginx.consul.catalog import Catalog
 from consul_nginx.kube.children import config_map, config_map_ref, data_plane
 from consul_nginx.kube.client import CONFIG_MAP, DATA_PLANE_KINDS, KubeClient
-from consul_nginx.kube.errors import KubeConflict
+from consul_nginx.kube.errors import KubeConflict, KubeRefused
+from consul_nginx.kube.ownership import refuse_foreign
 from consul_nginx.loops.resources import Resources
 from consul_nginx.metrics import CONFIGMAP_BYTES, CONFIGMAP_WRITES
 from consul_nginx.model.bundle import Bundle, BundleError, decode, encode
 from consul_nginx.model.consul import Snapshot
-from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef, ServiceMapping
+from consul_nginx.model.kubernetes import LoadBalancer, Meta, ObjectRef, ServiceMapping
 from consul_nginx.model.layout import Layout
 from consul_nginx.nginx.render import render
 from consul_nginx.plan.load_balancer import Plan, plan_load_balancer
@@ -39,6 +40,11 @@ class Programme:
     revision: int
     written_at: float
     contained: Mapping[str, tuple[int, int]]
+
+    def first_revision(self, meta: Meta) -> int | None:
+        """First revision that contains this generation of an object; None: not written yet."""
+        generation, revision = self.contained.get(meta.uid, (None, None))
+        return revision if generation == meta.generation else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +86,26 @@ class LoadBalancers:
         self._written: dict[ObjectRef, _Written] = {}
         self._applied: dict[ObjectRef, list[dict[str, Any]]] = {}
         self._programmes: dict[ObjectRef, Programme] = {}
+        self._refusals: dict[ObjectRef, str] = {}
 
     def programme(self, ref: ObjectRef) -> Programme | None:
         """What its nginx was told last by this process; None before the first time."""
         return self._programmes.get(ref)
 
+    def refusal(self, ref: ObjectRef) -> str | None:
+        """What the API server had against the latest reconciliation; None when it was done."""
+        return self._refusals.get(ref)
+
     async def reconcile(self, ref: ObjectRef) -> None:
         """Bring one LoadBalancer's ConfigMap and data plane to what they should be."""
+        try:
+            await self._reconcile(ref)
+        except KubeRefused as error:
+            self._refusals[ref] = str(error).strip()
+            raise
+        self._refusals.pop(ref, None)
+
+    async def _reconcile(self, ref: ObjectRef) -> None:
         self._catalog.watch_only(self._resources.queries())
         gathered = await self._gather(ref)
         if gathered is None:
@@ -132,6 +151,8 @@ class LoadBalancers:
         if known is not None:
             return known
         raw = await self._kube.get(CONFIG_MAP, config_map_ref(load_balancer.meta.ref))
+        if raw is not None:
+            refuse_foreign(raw=raw, load_balancer=load_balancer)
         written = _Written() if raw is None else _as_written(raw)
         self._written[load_balancer.meta.ref] = written
         return written
@@ -165,7 +186,10 @@ class LoadBalancers:
         if self._applied.get(load_balancer.meta.ref) == desired:
             return
         for body in desired:
-            await self._kube.apply(DATA_PLANE_KINDS[body["kind"]], body)
+            kind = DATA_PLANE_KINDS[body["kind"]]
+            if (raw := await self._kube.get(kind, load_balancer.meta.ref)) is not None:
+                refuse_foreign(raw=raw, load_balancer=load_balancer)
+            await self._kube.apply(kind, body)
         self._applied[load_balancer.meta.ref] = desired
 
     def _remember(self, *, ref: ObjectRef, gathered: _Gathered, plan: Plan, revision: int) -> None:

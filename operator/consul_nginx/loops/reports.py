@@ -77,33 +77,40 @@ class Reports:
     async def _report_programmed(self, load_balancer: LoadBalancer) -> None:
         ref = load_balancer.meta.ref
         programme = self._load_balancers.programme(ref)
-        if programme is None:
+        if programme is None and self._load_balancers.refusal(ref) is None:
             return
         pods = await self._data_plane.report(ref)
         state = data_plane_state(
-            desired=load_balancer.pods.replicas, revision=programme.revision, pods=pods
+            desired=load_balancer.pods.replicas,
+            revision=programme.revision if programme is not None else 0,
+            pods=pods,
         )
-        for mapping, verdict in programme.plan.mappings:
-            await self._report_mapping(
-                mapping=mapping, verdict=verdict, programme=programme, pods=pods
-            )
+        if programme is not None:
+            for mapping, verdict in programme.plan.mappings:
+                await self._report_mapping(
+                    mapping=mapping, verdict=verdict, programme=programme, pods=pods
+                )
         await self._report_load_balancer(
             load_balancer=load_balancer, programme=programme, pods=pods, state=state
         )
-        STALE_PODS.labels(**_labels(ref)).set(len(state.stale))
+        STALE_PODS.labels(**_labels(ref)).set(state.ready - state.updated)
         self._queue.add_after(ref, delay=_poll_delay(programme=programme, state=state))
 
     async def _report_load_balancer(
         self,
         *,
         load_balancer: LoadBalancer,
-        programme: Programme,
+        programme: Programme | None,
         pods: tuple[PodReport, ...],
         state: DataPlaneState,
     ) -> None:
-        _, revision = programme.contained[load_balancer.meta.uid]
-        in_use, programmed_now = accepted("In use"), programmed(revision=revision, pods=pods)
-        verdicts = [verdict for _, verdict in programme.plan.mappings]
+        in_use = accepted("In use")
+        programmed_now = programmed(
+            revision=programme.first_revision(load_balancer.meta) if programme else None,
+            pods=pods,
+            refusal=self._load_balancers.refusal(load_balancer.meta.ref),
+        )
+        verdicts = [verdict for _, verdict in programme.plan.mappings] if programme else []
         service = await self._kube.get(SERVICE, load_balancer.meta.ref)
         await self._write(
             kind=LOAD_BALANCER,
@@ -138,7 +145,7 @@ class Reports:
         programme: Programme,
         pods: tuple[PodReport, ...],
     ) -> None:
-        _, revision = programme.contained[mapping.meta.uid]
+        revision = programme.first_revision(mapping.meta)
         verdicts = [verdict.accepted, verdict.resolved]
         if verdict.accepted.is_true:
             verdicts.append(programmed(revision=revision, pods=pods))
@@ -225,10 +232,10 @@ class Reports:
             store.put(raw)
 
 
-def _poll_delay(*, programme: Programme, state: DataPlaneState) -> float:
+def _poll_delay(*, programme: Programme | None, state: DataPlaneState) -> float:
     if state.conforms:
         return POLL_S
-    fresh = time.monotonic() - programme.written_at < _FRESH_S
+    fresh = programme is not None and time.monotonic() - programme.written_at < _FRESH_S
     return POLL_AFTER_WRITE_S if fresh else POLL_NOT_CONFORMING_S
 
 
@@ -252,6 +259,9 @@ def _not_programmed() -> Condition:
 
 def _count_endpoints(*, mapping: ServiceMapping, verdict: MappingVerdict) -> None:
     selection, labels = verdict.selection, _labels(mapping.meta.ref)
+    if not verdict.accepted.is_true:
+        ENDPOINTS.remove_by_labels(labels)
+        DROPPED_INSTANCES.remove_by_labels(labels)
     if selection is None:
         return
     ENDPOINTS.labels(**labels, state="healthy").set(len(selection.endpoints))

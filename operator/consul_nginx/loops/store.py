@@ -17,6 +17,8 @@ from consul_nginx.resources.base import Invalid
 Parsed = TypeVar("Parsed")
 Raw = Mapping[str, Any]
 
+MAX_REMOVED = 10_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stored(Generic[Parsed]):
@@ -49,6 +51,7 @@ class Store(Generic[Parsed]):
         self._parse = parse
         self._changed = changed
         self._objects: dict[ObjectRef, Stored[Parsed]] = {}
+        self._removed: dict[str, None] = {}
         self.synced = False
 
     def get(self, ref: ObjectRef) -> Stored[Parsed] | None:
@@ -69,6 +72,8 @@ class Store(Generic[Parsed]):
             self.remove(raw)
             return
         ref = _ref(raw)
+        if raw["metadata"]["uid"] in self._removed:
+            return
         before = self._objects.get(ref)
         after = Stored(value=self._parse(raw), raw=raw)
         if before is not None and before.version >= after.version:
@@ -81,8 +86,8 @@ class Store(Generic[Parsed]):
         ref = _ref(raw)
         before = self._objects.get(ref)
         if before is not None and before.raw["metadata"]["uid"] == raw["metadata"]["uid"]:
-            del self._objects[ref]
-            self._changed(before, None)
+            self._forget(ref, before)
+        self._bury(raw["metadata"]["uid"])
 
     def replace(self, *, items: Iterable[Raw], version: int) -> None:
         """A complete list as of ``version``: take what is newer, reap what is not in it."""
@@ -91,9 +96,19 @@ class Store(Generic[Parsed]):
             self.put(raw)
         for ref, stored in list(self._objects.items()):
             if ref not in listed and stored.version <= version:
-                del self._objects[ref]
-                self._changed(stored, None)
+                self._forget(ref, stored)
         self.synced = True
+
+    def _forget(self, ref: ObjectRef, stored: Stored[Parsed]) -> None:
+        del self._objects[ref]
+        self._bury(stored.raw["metadata"]["uid"])
+        self._changed(stored, None)
+
+    def _bury(self, uid: str) -> None:
+        """Remember a uid, which is never used again: a list or a write may still be on its way."""
+        self._removed[uid] = None
+        while len(self._removed) > MAX_REMOVED:
+            del self._removed[next(iter(self._removed))]
 
 
 def _ref(raw: Raw) -> ObjectRef:

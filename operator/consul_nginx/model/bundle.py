@@ -20,7 +20,7 @@ HASH_FILE = "hash.conf"
 ENDPOINTS_PREFIX = "endpoints-"
 FORMAT = 1
 
-_FILE_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,99}\.conf", re.ASCII)
+FILE_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,99}\.conf", re.ASCII)
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -65,7 +65,7 @@ class Bundle:
         if MAIN_FILE not in content:
             raise BundleError(f"{MAIN_FILE} is missing")
         for name, text in content.items():
-            if not _FILE_NAME.fullmatch(name):
+            if not FILE_NAME.fullmatch(name):
                 raise BundleError(f"{name!r} is not a bundle file name")
             if not text.isascii():
                 raise BundleError(f"{name} is not ASCII: nothing that we render is anything else")

@@ -33,6 +33,11 @@ class Layout:
         return self.root / "nginx"
 
     @property
+    def temp(self) -> PurePosixPath:
+        """Bodies that nginx buffers; on a disk, so that they take no memory from the bundles."""
+        return self.root / "temp"
+
+    @property
     def current(self) -> PurePosixPath:
         """Symbolic link to the bundle that nginx is to run."""
         return self.nginx / "current"

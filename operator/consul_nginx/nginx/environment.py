@@ -15,21 +15,12 @@ def _only_tokens(value: object) -> str:
     return str(value)
 
 
-def _finalize(value: object) -> object:
-    """Refuse everything but tokens.
-
-    Jinja2 also finalizes a template's constant text; that never reaches this function because
-    literal template data is not an expression.
-    """
-    return _only_tokens(value)
-
-
 @cache
 def _environment() -> Environment:
     return Environment(  # noqa: S701 - not HTML; escaping is the tokens' work
         loader=PackageLoader("consul_nginx.nginx"),
         undefined=StrictUndefined,
-        finalize=_finalize,
+        finalize=_only_tokens,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

@@ -64,7 +64,7 @@ def _main(*, configuration: Configuration, layout: Layout) -> str:
         pid_file=tokens.pod_path(layout.pid_file),
         status_socket=tokens.pod_path(layout.status_socket),
         unavailable_socket=tokens.pod_path(layout.unavailable_socket),
-        temp_folder=tokens.pod_path(layout.nginx / "temp"),
+        temp_folder=tokens.pod_path(layout.temp),
         keepalive_grace=tokens.seconds(configuration.reload.keepalive_grace),
         shutdown_timeout=tokens.seconds(configuration.reload.shutdown_timeout),
         hash_file=tokens.file_name(HASH_FILE),

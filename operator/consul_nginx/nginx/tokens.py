@@ -12,6 +12,8 @@ import ipaddress
 import re
 from pathlib import PurePosixPath
 
+from consul_nginx.model.bundle import FILE_NAME
+
 MAX_TOKEN_LENGTH = 1024
 
 
@@ -51,7 +53,6 @@ _HOSTNAME = re.compile(
 )
 _PATH = re.compile(r"/([A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*/?)?", re.ASCII)
 _IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
-_FILE_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,99}\.conf", re.ASCII)
 _POD_PATH = re.compile(r"/[A-Za-z0-9._/-]+", re.ASCII)
 
 
@@ -72,7 +73,7 @@ def identifier(text: str) -> Token:
 
 def file_name(text: str) -> Token:
     """Name of a file of the bundle, for ``include``."""
-    return _matching(kind="file name", pattern=_FILE_NAME, text=text)
+    return _matching(kind="file name", pattern=FILE_NAME, text=text)
 
 
 def pod_path(value: PurePosixPath) -> Token:

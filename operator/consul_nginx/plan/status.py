@@ -54,12 +54,22 @@ def data_plane_state(*, desired: int, revision: int, pods: Iterable[PodReport]) 
     )
 
 
-def programmed(*, revision: int, pods: Iterable[PodReport]) -> Condition:
-    """Whether every ready pod serves ``revision`` or a later one."""
+def programmed(
+    *, revision: int | None, pods: Iterable[PodReport], refusal: str | None = None
+) -> Condition:
+    """Whether every ready pod serves ``revision`` or a later one.
+
+    ``revision`` is the first one that contains the object's present generation, None when there is
+    none yet; ``refusal`` is what the API server had against writing one.
+    """
 
     def condition(status: Status, reason: str, message: str) -> Condition:
         return Condition(type="Programmed", status=status, reason=reason, message=message)
 
+    if refusal is not None:
+        return condition(Status.FALSE, "Refused", f"the API server refuses: {refusal}")
+    if revision is None:
+        return condition(Status.FALSE, "Pending", "nginx is about to be told of it")
     reports = tuple(pods)
     ready = [pod for pod in reports if pod.ready]
     behind = [pod for pod in ready if not _serves(pod, revision)]

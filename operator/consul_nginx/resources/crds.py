@@ -146,6 +146,7 @@ class ResourceKind:
     spec: type[SpecModel]
     status: Mapping[str, Any]
     columns: tuple[Mapping[str, Any], ...]
+    rules: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def plural(self) -> str:
@@ -166,6 +167,18 @@ KINDS = (
             {"name": "Mappings", "type": "integer", "jsonPath": ".status.mappings"},
             {"name": "Address", "type": "string", "jsonPath": ".status.addresses[0]"},
             _AGE,
+        ),
+        rules=(
+            {
+                "rule": (
+                    f"self.metadata.name.size() <= {MAX_NAME_LENGTH} && "
+                    "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')"
+                ),
+                "message": (
+                    f"metadata.name becomes the name of a Service: at most {MAX_NAME_LENGTH} lower "
+                    "case letters, digits and '-', the first one a letter"
+                ),
+            },
         ),
     ),
     ResourceKind(
@@ -239,16 +252,7 @@ def object_schema(kind: ResourceKind) -> dict[str, Any]:
         "type": "object",
         "description": kind.description,
         "required": ["spec"],
-        "x-kubernetes-validations": [
-            {
-                "rule": f"self.metadata.name.size() <= {MAX_NAME_LENGTH}",
-                "message": f"metadata.name can have at most {MAX_NAME_LENGTH} characters",
-            },
-            {
-                "rule": "!self.metadata.name.contains('.')",
-                "message": "metadata.name can't contain a dot: it becomes part of a Service's name",
-            },
-        ],
+        **({"x-kubernetes-validations": [dict(rule) for rule in kind.rules]} if kind.rules else {}),
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},

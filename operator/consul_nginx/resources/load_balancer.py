@@ -11,7 +11,11 @@ from consul_nginx.model import kubernetes as model
 from consul_nginx.model.layout import AGENT_PORT
 from consul_nginx.resources.base import Invalid, SpecModel, parse_meta, problems_of
 
-ListenerName = Annotated[
+GRACE_BELOW_SHUTDOWN = (
+    "keepaliveGrace must be less than shutdownTimeout, which ends the workers that grant it"
+)
+
+DnsLabel = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=63)
 ]
 
@@ -20,7 +24,7 @@ class Listener(SpecModel):
     """A port that nginx listens on."""
 
     name: Annotated[
-        ListenerName, Field(description="Name by which ServiceMappings choose this listener.")
+        DnsLabel, Field(description="Name by which ServiceMappings choose this listener.")
     ]
     protocol: Annotated[Literal["HTTP"], Field(description="What is spoken on the port: HTTP.")] = (
         "HTTP"
@@ -78,10 +82,16 @@ class Reload(SpecModel):
             le=3600,
             description=(
                 "Seconds that open requests may go on after a reload or at the end of a pod "
-                "(nginx: worker_shutdown_timeout)."
+                "(nginx: worker_shutdown_timeout). Changing it replaces the nginx pods."
             ),
         ),
     ] = 30
+
+    @model_validator(mode="after")
+    def _grace_fits(self) -> Reload:
+        if self.keepalive_grace >= self.shutdown_timeout:
+            raise ValueError(GRACE_BELOW_SHUTDOWN)
+        return self
 
 
 class LoadBalancerSpec(SpecModel):
@@ -116,7 +126,18 @@ class LoadBalancerSpec(SpecModel):
         Service, Field(description="The Kubernetes Service in front of the nginx pods.")
     ] = Service()
     reload: Annotated[
-        Reload, Field(description="What happens to connections when the configuration changes.")
+        Reload,
+        Field(
+            description="What happens to connections when the configuration changes.",
+            json_schema_extra={
+                "x-kubernetes-validations": [
+                    {
+                        "rule": "self.keepaliveGrace < self.shutdownTimeout",
+                        "message": GRACE_BELOW_SHUTDOWN,
+                    }
+                ]
+            },
+        ),
     ] = Reload()
 
     @model_validator(mode="after")

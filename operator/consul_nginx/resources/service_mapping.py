@@ -10,11 +10,8 @@ from pydantic import Field, StringConstraints, ValidationError
 from consul_nginx.model import kubernetes as model
 from consul_nginx.model.consul import ServiceQuery
 from consul_nginx.resources.base import Invalid, SpecModel, parse_meta, problems_of
-from consul_nginx.resources.load_balancer import ListenerName
+from consul_nginx.resources.load_balancer import DnsLabel
 
-ObjectName = Annotated[
-    str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=63)
-]
 Hostname = Annotated[
     str,
     StringConstraints(
@@ -40,7 +37,7 @@ class LoadBalancerRef(SpecModel):
     """Names the LoadBalancer that this mapping belongs to."""
 
     name: Annotated[
-        ObjectName, Field(description="Name of a LoadBalancer in the mapping's own namespace.")
+        DnsLabel, Field(description="Name of a LoadBalancer in the mapping's own namespace.")
     ]
 
 
@@ -76,7 +73,7 @@ class ServiceMappingSpec(SpecModel):
     load_balancer_ref: Annotated[
         LoadBalancerRef, Field(description="LoadBalancer that serves the requests.")
     ]
-    listener: Annotated[ListenerName, Field(description="Name of one of its listeners.")]
+    listener: Annotated[DnsLabel, Field(description="Name of one of its listeners.")]
     hostnames: Annotated[
         tuple[Hostname, ...],
         Field(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from cluster.harness.commands import run
 from cluster.harness.project_images import inputs_hash
 from cluster.harness.settings import REPOSITORY
+from cluster.support.shop import fetch
+from cluster.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from cluster.harness.cluster import Cluster
@@ -63,6 +65,22 @@ class Release:
         pods = json.loads(self.cluster.kubectl(*words, selector))["items"]
         [pod] = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
         return dict(pod)
+
+    def wait_for_another_operator(self, old: str) -> None:
+        """Wait until an operator pod other than ``old`` is ready and has reconciled something."""
+
+        def reconciled() -> bool:
+            try:
+                pod = self.operator_pod()
+                metrics = fetch(f"http://{pod['status']['podIP']}:8080/metrics")
+            except (ValueError, KeyError, OSError):
+                return False
+            return pod["metadata"]["name"] != old and _RECONCILED in metrics
+
+        wait_for(reconciled, what="another operator has reconciled", seconds=90)
+
+
+_RECONCILED = 'consul_nginx_reconciles_total{flow="apply",outcome="success"}'
 
 
 def _namespace() -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Shop:
             kubectl=self.cluster.kubectl, namespace=NAMESPACE, app=APP, port=8080, check="/features"
         )
 
-    @cached_property
+    @property
     def address(self) -> str:
         """Where nginx is reached: the Service's cluster address."""
         service = self.get("service", LOAD_BALANCER)

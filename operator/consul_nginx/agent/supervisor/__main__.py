@@ -56,6 +56,7 @@ def _make_folder(layout: Layout) -> None:
     os.makedirs(layout.nginx, exist_ok=True)
     # The group reads, and what is made inside has the group.
     os.chmod(layout.nginx, 0o2750)  # noqa: S103
+    os.makedirs(layout.temp, mode=0o750, exist_ok=True)
 
 
 def _give_up(log: Log, *, reason: str) -> int:

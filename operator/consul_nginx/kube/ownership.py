@@ -1,0 +1,24 @@
+"""Nothing that is not ours is overwritten, nor deleted with a LoadBalancer."""
+
+from __future__ import annotations
+
+from consul_nginx.kube.client import LOAD_BALANCER, Raw
+from consul_nginx.kube.errors import KubeRefused
+from consul_nginx.model.kubernetes import LoadBalancer
+
+
+def refuse_foreign(*, raw: Raw, load_balancer: LoadBalancer) -> None:
+    """Raise ``KubeRefused`` when an existing object is not one of this LoadBalancer's.
+
+    One that belonged to an earlier LoadBalancer of the same name is: it is about to be collected
+    as garbage, and is taken over.
+    """
+    name = load_balancer.meta.ref.name
+    for owner in raw["metadata"].get("ownerReferences") or ():
+        of_our_group = str(owner["apiVersion"]).startswith(f"{LOAD_BALANCER.group}/")
+        if of_our_group and owner["kind"] == LOAD_BALANCER.kind and owner["name"] == name:
+            return
+    raise KubeRefused(
+        f"{raw['kind']} {raw['metadata']['name']} exists and does not belong to LoadBalancer "
+        f"{name}: delete it, or give the LoadBalancer another name"
+    )
