@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from consul_nginx.loops.queue import LONGEST_BACKOFF_S, WorkQueue
-from consul_nginx.loops.resources import Resources
+from consul_nginx.loops.resources import Listed, Resources
 from consul_nginx.loops.store import Store
 from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.resources.service_mapping import parse_service_mapping
@@ -130,3 +130,28 @@ def test_an_invalid_mapping_still_concerns_the_load_balancer_it_names():
     resources.mappings.put(bad)
     assert [ref.name for ref in concerned] == ["edge"]
     assert len(resources.mappings_of(concerned[0]).invalid) == 1
+
+
+def lists(*mappings, load_balancers=(), version=9):
+    return {
+        "servicemappings": Listed(items=tuple(mappings), version=version),
+        "loadbalancers": Listed(items=tuple(load_balancers), version=version),
+    }
+
+
+def test_nothing_is_decided_before_a_namespace_is_listed():
+    resources = Resources(concerns=lambda _: None)
+    assert not resources.synced
+    resources.take(namespace="blog", lists=lists())
+    assert resources.synced
+    assert resources.covers("blog")
+    assert not resources.covers("shop")
+
+
+def test_a_list_of_one_namespace_reaps_nothing_of_another():
+    resources = Resources(concerns=lambda _: None)
+    resources.take(namespace="shop", lists=lists(raw(5)))
+    resources.take(namespace="blog", lists=lists())
+    assert len(resources.mappings.refs()) == 1
+    resources.take(namespace="shop", lists=lists())
+    assert resources.mappings.refs() == frozenset()

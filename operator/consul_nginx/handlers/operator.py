@@ -22,10 +22,9 @@ async def run(settings: OperatorSettings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
         runtime = await stack.enter_async_context(running(settings))
-        resources = runtime.resources
         feeds = {
-            LOAD_BALANCER.plural: _feed(runtime=runtime, store=resources.load_balancers),
-            SERVICE_MAPPING.plural: _feed(runtime=runtime, store=resources.mappings),
+            plural: _feed(runtime=runtime, store=store)
+            for plural, store in runtime.resources.stores.items()
         }
         for namespace in settings.namespaces or (None,):
             await stack.enter_async_context(
@@ -40,6 +39,9 @@ async def run(settings: OperatorSettings) -> None:
 
 def _feed(*, runtime: Runtime, store: Store[Any]) -> Feed:
     def feed(event: str | None, raw: Mapping[str, Any]) -> None:
+        if not runtime.resources.covers(raw["metadata"]["namespace"]):
+            runtime.relist.ask()
+            return
         if event == "DELETED":
             store.remove(raw)
             return

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from consul_nginx.kube.client import LOAD_BALANCER, SERVICE_MAPPING, Kind, KubeClient, Raw
+from consul_nginx.kube.client import LOAD_BALANCER, SERVICE_MAPPING, Kind, KubeClient
 from consul_nginx.kube.errors import KubeError, KubeRefused
-from consul_nginx.loops.resources import Resources
+from consul_nginx.loops.resources import Listed, Resources
 
 _log = logging.getLogger(__name__)
 
@@ -15,6 +15,8 @@ PERIOD_S = 60.0
 RETRY_S = 2.0
 # A relist of kopf's hands over every object with no event type; one list of ours answers them all.
 SETTLE_S = 0.5
+
+_KINDS = (SERVICE_MAPPING, LOAD_BALANCER)
 
 
 class Relist:
@@ -25,7 +27,7 @@ class Relist:
     ) -> None:
         self._kube = kube
         self._resources = resources
-        self._scopes: tuple[str | None, ...] = namespaces or (None,)
+        self._namespaces: tuple[str | None, ...] = namespaces or (None,)
         self._refused: set[str | None] = set()
         self._wanted = asyncio.Event()
 
@@ -58,37 +60,28 @@ class Relist:
                 pass
 
     async def _list(self) -> None:
-        # LoadBalancers last: once both are there, reconciling begins, and mappings must be known.
-        for kind, store in (
-            (SERVICE_MAPPING, self._resources.mappings),
-            (LOAD_BALANCER, self._resources.load_balancers),
-        ):
-            lists = await self._lists(kind)
-            items = [
-                {"apiVersion": kind.api_version, "kind": kind.kind, **item}
-                for answer in lists
-                for item in answer["items"]
-            ]
-            versions = (int(answer["metadata"]["resourceVersion"]) for answer in lists)
-            store.replace(items=items, version=min(versions))
-
-    async def _lists(self, kind: Kind) -> list[Raw]:
-        """A list per namespace; one that may not be read counts as empty, if another one may."""
-        lists = []
-        refusal: KubeRefused | None = None
-        for scope in self._scopes:
+        """One namespace that may not be listed keeps what is known of it, and blinds no other."""
+        refusals = []
+        for namespace in self._namespaces:
             try:
-                lists.append(await self._kube.list(kind, namespace=scope))
+                lists = {kind.plural: await self._list_kind(kind, namespace) for kind in _KINDS}
             except KubeRefused as error:
-                refusal = error
-                self._say_refused(scope=scope, error=error)
+                refusals.append(error)
+                if namespace is not None and namespace not in self._refused:
+                    self._refused.add(namespace)
+                    _log.warning("namespace %s is left out: %s", namespace, str(error).strip())
             else:
-                self._refused.discard(scope)
-        if not lists and refusal is not None:
-            raise refusal
-        return lists
+                self._refused.discard(namespace)
+                self._resources.take(namespace=namespace, lists=lists)
+        if len(refusals) == len(self._namespaces):
+            raise refusals[0]
 
-    def _say_refused(self, *, scope: str | None, error: KubeRefused) -> None:
-        if scope is not None and scope not in self._refused:
-            self._refused.add(scope)
-            _log.warning("namespace %s is left out: %s", scope, str(error).strip())
+    async def _list_kind(self, kind: Kind, namespace: str | None) -> Listed:
+        answer = await self._kube.list(kind, namespace=namespace)
+        return Listed(
+            items=tuple(
+                {"apiVersion": kind.api_version, "kind": kind.kind, **item}
+                for item in answer["items"]
+            ),
+            version=int(answer["metadata"]["resourceVersion"]),
+        )

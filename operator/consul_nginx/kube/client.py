@@ -196,10 +196,9 @@ def _translated(error: ApiException) -> KubeUnavailable | KubeConflict | KubeRef
             return _NotFound(words)
         case 409:
             return KubeConflict(words)
-        case 429 | None:
+        case None | 429 | 502 | 503 | 504:
             return KubeUnavailable(words)
-        case status if status >= 500:
-            return KubeUnavailable(words)
+    # 500 too: so the server answers to an apply with a quantity that it can't convert.
     return KubeRefused(words)
 
 

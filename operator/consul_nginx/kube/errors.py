@@ -3,9 +3,9 @@
 ::
 
     KubeError
-    ├── KubeUnavailable   try again: network, time-out, 429, 5xx
+    ├── KubeUnavailable   try again: network, time-out, 429, 502, 503, 504
     ├── KubeConflict      somebody else wrote in between: read again, then decide again
-    └── KubeRefused       give up until something changes: other 4xx, with the server's own words
+    └── KubeRefused       to be told, with the server's own words: other 4xx, 500
 """
 
 from __future__ import annotations

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from consul_nginx.kube.client import LOAD_BALANCER, SERVICE_MAPPING
 from consul_nginx.loops.store import Store, Stored
 from consul_nginx.model.consul import ServiceQuery
 from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef, ServiceMapping
@@ -21,22 +23,50 @@ class MappingsOf:
     invalid: tuple[Invalid, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A list of the API server's: raw objects, and the resourceVersion they are complete at."""
+
+    items: tuple[Mapping[str, Any], ...]
+    version: int
+
+
 class Resources:
     """Both kinds. ``concerns`` is called with the LoadBalancer that a change concerns."""
 
     def __init__(self, *, concerns: Callable[[ObjectRef], None]) -> None:
         self._concerns = concerns
+        self._listed: set[str | None] = set()
         self.load_balancers: Store[LoadBalancer] = Store(
             parse=parse_load_balancer, changed=self._load_balancer_changed
         )
         self.mappings: Store[ServiceMapping] = Store(
             parse=parse_service_mapping, changed=self._mapping_changed
         )
+        # Mappings first: see covers().
+        self.stores: Mapping[str, Store[Any]] = {
+            SERVICE_MAPPING.plural: self.mappings,
+            LOAD_BALANCER.plural: self.load_balancers,
+        }
 
     @property
     def synced(self) -> bool:
         """Whether both kinds have been listed once: before that, nothing may be decided."""
-        return self.load_balancers.synced and self.mappings.synced
+        return bool(self._listed)
+
+    def covers(self, namespace: str) -> bool:
+        """Whether both kinds of a namespace have been listed once.
+
+        To know a LoadBalancer without its mappings would take their routes down.
+        """
+        return None in self._listed or namespace in self._listed
+
+    def take(self, *, namespace: str | None, lists: Mapping[str, Listed]) -> None:
+        """Complete lists of both kinds, by plural, of one namespace or (None) of all."""
+        for plural, store in self.stores.items():
+            listed = lists[plural]
+            store.replace(items=listed.items, version=listed.version, namespace=namespace)
+        self._listed.add(namespace)
 
     def mappings_of(self, load_balancer: ObjectRef) -> MappingsOf:
         """Every mapping that names ``load_balancer``."""

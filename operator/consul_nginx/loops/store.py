@@ -52,7 +52,6 @@ class Store(Generic[Parsed]):
         self._changed = changed
         self._objects: dict[ObjectRef, Stored[Parsed]] = {}
         self._removed: dict[str, None] = {}
-        self.synced = False
 
     def get(self, ref: ObjectRef) -> Stored[Parsed] | None:
         """The object, or None."""
@@ -89,15 +88,18 @@ class Store(Generic[Parsed]):
             self._forget(ref, before)
         self._bury(raw["metadata"]["uid"])
 
-    def replace(self, *, items: Iterable[Raw], version: int) -> None:
-        """A complete list as of ``version``: take what is newer, reap what is not in it."""
+    def replace(self, *, items: Iterable[Raw], version: int, namespace: str | None = None) -> None:
+        """A complete list as of ``version``: take what is newer, reap what is not in it.
+
+        ``namespace`` is the one that was listed, None for all.
+        """
         listed = {_ref(raw): raw for raw in items}
         for raw in listed.values():
             self.put(raw)
         for ref, stored in list(self._objects.items()):
-            if ref not in listed and stored.version <= version:
+            within = namespace is None or ref.namespace == namespace
+            if within and ref not in listed and stored.version <= version:
                 self._forget(ref, stored)
-        self.synced = True
 
     def _forget(self, ref: ObjectRef, stored: Stored[Parsed]) -> None:
         del self._objects[ref]
