@@ -72,7 +72,7 @@ def _row(path: str, schema: Mapping[str, Any], required: bool) -> str:
     shown = "required" if required else ("" if isinstance(default, dict | list) else f"{default}")
     bounds = [f"{schema[key]}{word}" for key, word in _BOUNDS if key in schema]
     values = " \\| ".join(f"`{value}`" for value in schema.get("enum", ()))
-    kind = values or schema["type"] + (f" ({', '.join(bounds)})" if bounds else "")
+    kind = values or schema.get("type", "quantity") + (f" ({', '.join(bounds)})" if bounds else "")
     return f"| `{path}` | {kind} | {shown} | {schema.get('description', '')} |"
 
 

@@ -124,7 +124,8 @@ kind: LoadBalancer
 metadata: {{name: {name}, namespace: shop}}
 spec:
   listeners: [{{name: http, port: 80}}]
-  deployment: {{replicas: 1, resources: {resources}}}
+  deployment: {{replicas: 1}}
+  service: {{annotations: {annotations}}}
 """
 
 
@@ -133,9 +134,9 @@ def load_balancer(cluster: Cluster, shop: Shop) -> Iterator[Callable[..., None]]
     """Apply another LoadBalancer; deleted again after the test."""
     written = []
 
-    def apply(name: str, resources: str = "{}") -> None:
+    def apply(name: str, annotations: str = "{}") -> None:
         written.append(name)
-        text = LOAD_BALANCER.format(name=name, resources=resources)
+        text = LOAD_BALANCER.format(name=name, annotations=annotations)
         cluster.kubectl("apply", "--server-side", "-f", "-", stdin=text)
 
     yield apply
@@ -148,13 +149,13 @@ def programmed_reason(shop: Shop, name: str) -> str:
 
 
 def test_what_the_api_server_refuses_is_told_and_mends_by_itself(shop: Shop, load_balancer):
-    load_balancer("greedy", resources="{limits: {memory: lots}}")
-    wait_for(lambda: programmed_reason(shop, "greedy") == "Refused", what="the refusal is told")
-    assert "quantities" in shop.condition("nlb", "greedy", "Programmed")["message"]
-    assert shop.condition("nlb", "greedy", "Ready")["status"] == "False"
-    load_balancer("greedy")
+    load_balancer("odd", annotations='{"a key": x}')
+    wait_for(lambda: programmed_reason(shop, "odd") == "Refused", what="the refusal is told")
+    assert "a key" in shop.condition("nlb", "odd", "Programmed")["message"]
+    assert shop.condition("nlb", "odd", "Ready")["status"] == "False"
+    load_balancer("odd")
     wait_for(
-        lambda: shop.condition("nlb", "greedy", "Ready").get("status") == "True",
+        lambda: shop.condition("nlb", "odd", "Ready").get("status") == "True",
         what="it is ready after the repair",
     )
 
@@ -172,6 +173,12 @@ def test_an_object_of_somebody_else_is_never_taken_over(
     found = shop.get("deployment", "my-web-server")
     assert found["metadata"]["generation"] == before
     assert "ownerReferences" not in found["metadata"]
+
+
+def test_a_quantity_that_is_none_is_refused(cluster: Cluster, shop: Shop):
+    patch = '{"spec": {"deployment": {"resources": {"limits": {"memory": "lots"}}}}}'
+    with pytest.raises(HarnessError, match=r"spec\.deployment\.resources\.limits\.memory"):
+        cluster.kubectl("patch", "-n", "shop", "nlb/edge", "--type=merge", "-p", patch)
 
 
 def test_a_name_that_no_service_can_have_is_refused_in_words(load_balancer):

@@ -85,3 +85,16 @@ def test_a_long_value_is_shortened_in_the_message():
     parsed = parse_service_mapping(mapping_raw(hostnames=["x" * 10_000]))
     assert isinstance(parsed, Invalid)
     assert len(str(parsed.problems[0])) < 500
+
+
+def test_resources_are_handed_on_as_they_are_written():
+    resources = {"requests": {"cpu": "500m"}, "limits": {"memory": "128Mi", "cpu": 2}}
+    assert load_balancer(deployment={"resources": resources}).pods.resources == resources
+    assert load_balancer().pods.resources == {}
+
+
+@pytest.mark.parametrize("quantity", ["lots", "1Gib", "", "1 Gi", "--1"])
+def test_a_quantity_that_kubernetes_has_not_is_refused(quantity):
+    resources = {"limits": {"memory": quantity}}
+    parsed = parse_load_balancer(load_balancer_raw(deployment={"resources": resources}))
+    assert isinstance(parsed, Invalid)

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    Field,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from consul_nginx.model import kubernetes as model
 from consul_nginx.model.layout import AGENT_PORT
@@ -15,6 +21,15 @@ GRACE_BELOW_SHUTDOWN = (
     "keepaliveGrace must be less than shutdownTimeout, which ends the workers that grant it"
 )
 
+# As in Kubernetes' own CRDs: 500m, 128Mi, 2.
+QUANTITY = (
+    r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)"
+    r"([KMGTPE]i|[numkMGTPE]|[eE][+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+))?$"
+)
+Quantity = Annotated[
+    Annotated[str, StringConstraints(pattern=QUANTITY, max_length=32)] | int,
+    WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": QUANTITY}),
+]
 DnsLabel = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=63)
 ]
@@ -34,17 +49,27 @@ class Listener(SpecModel):
     ]
 
 
+class Resources(SpecModel):
+    """Resource requests and limits."""
+
+    requests: Annotated[
+        dict[str, Quantity],
+        Field(max_length=16, description="What the scheduler sets aside: cpu, memory."),
+    ] = Field(default_factory=dict)
+    limits: Annotated[
+        dict[str, Quantity],
+        Field(max_length=16, description="What the container can use at most: cpu, memory."),
+    ] = Field(default_factory=dict)
+
+
 class Deployment(SpecModel):
     """How the nginx pods are run."""
 
     replicas: Annotated[int, Field(ge=0, le=100, description="Number of nginx pods.")] = 2
     resources: Annotated[
-        dict[str, Any],
-        Field(
-            description="Resource requests and limits of the nginx container, as in a Pod.",
-            json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
-        ),
-    ] = Field(default_factory=dict)
+        Resources,
+        Field(description="Resource requests and limits of the nginx container, as in a Pod."),
+    ] = Resources()
 
 
 class Service(SpecModel):
@@ -164,7 +189,8 @@ def parse_load_balancer(raw: Mapping[str, Any]) -> model.LoadBalancer | Invalid:
         meta=meta,
         listeners=tuple(model.Listener(name=item.name, port=item.port) for item in spec.listeners),
         pods=model.PodSettings(
-            replicas=spec.deployment.replicas, resources=spec.deployment.resources
+            replicas=spec.deployment.replicas,
+            resources=spec.deployment.resources.model_dump(exclude_defaults=True),
         ),
         service=model.ServiceSettings(type=spec.service.type, annotations=spec.service.annotations),
         reload=model.ReloadSettings(

@@ -38,9 +38,9 @@ def _structural(node: Mapping[str, Any], *, definitions: Mapping[str, Any]) -> d
     if "items" in kept:
         kept["items"] = _structural(kept["items"], definitions=definitions)
     extra = node.get("additionalProperties")
-    if isinstance(extra, Mapping) and "x-kubernetes-preserve-unknown-fields" not in kept:
+    if isinstance(extra, Mapping):
         kept["additionalProperties"] = _structural(extra, definitions=definitions)
-    if "type" not in kept:
+    if "type" not in kept and "x-kubernetes-int-or-string" not in kept:
         raise TypeError(f"no structural type for {dict(node)}")
     return kept
 
