@@ -40,6 +40,9 @@ def _structural(node: Mapping[str, Any], *, definitions: Mapping[str, Any]) -> d
     extra = node.get("additionalProperties")
     if isinstance(extra, Mapping):
         kept["additionalProperties"] = _structural(extra, definitions=definitions)
+        # Server-side apply makes null of a map that loses its last key; the API server accepts
+        # that for a field with a default only.
+        kept.setdefault("default", {})
     if "type" not in kept and "x-kubernetes-int-or-string" not in kept:
         raise TypeError(f"no structural type for {dict(node)}")
     return kept
