@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from aiohttp import web
+from consul.base import CB
 
 from consul_nginx.consul.client import ConsulClient
 from consul_nginx.consul.errors import ConsulRefused, ConsulUnavailable
@@ -132,3 +133,12 @@ def test_an_instance_without_address_has_its_nodes():
     }
     [found] = parse_instances([entry])
     assert (found.address, found.port, found.weight) == ("10.0.0.7", 80, 5)
+
+
+@pytest.mark.parametrize("method", ["put", "post", "delete"])
+async def test_endpoint_methods_can_write(server, method):
+    async with PooledTransport(address=server["url"]) as transport:
+        send = getattr(transport, method)
+        assert await send(CB.bool(), path="/v1/kv/a", data="b", params=[("cas", "0")])
+    [asked] = server["asked"]
+    assert (asked.method, asked.path, asked.query["cas"]) == (method.upper(), "/v1/kv/a", "0")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from functools import partialmethod
 from types import TracebackType
 from typing import Any
 
@@ -63,40 +64,20 @@ class PooledTransport(HTTPClient):  # type: ignore[misc] # python-consul2 has no
         """GET; ``within`` in seconds covers the whole answer."""
         return await self._request("GET", callback, path, params, b"", headers, within)
 
-    async def put(
+    async def _send(
         self,
+        method: str,
         callback: Callback,
         path: str,
         params: Params | None = None,
         data: str | bytes = b"",
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        """PUT."""
-        return await self._request("PUT", callback, path, params, data, headers, DEFAULT_TIMEOUT_S)
+        return await self._request(method, callback, path, params, data, headers, DEFAULT_TIMEOUT_S)
 
-    async def post(
-        self,
-        callback: Callback,
-        path: str,
-        params: Params | None = None,
-        data: str | bytes = b"",
-        headers: Mapping[str, str] | None = None,
-    ) -> Any:
-        """POST."""
-        return await self._request("POST", callback, path, params, data, headers, DEFAULT_TIMEOUT_S)
-
-    async def delete(
-        self,
-        callback: Callback,
-        path: str,
-        params: Params | None = None,
-        data: str | bytes = b"",
-        headers: Mapping[str, str] | None = None,
-    ) -> Any:
-        """DELETE."""
-        return await self._request(
-            "DELETE", callback, path, params, data, headers, DEFAULT_TIMEOUT_S
-        )
+    put = partialmethod(_send, "PUT")
+    post = partialmethod(_send, "POST")
+    delete = partialmethod(_send, "DELETE")
 
     async def _request(
         self,

@@ -20,7 +20,10 @@ _KINDS = (SERVICE_MAPPING, LOAD_BALANCER)
 
 
 class Relist:
-    """Lists both kinds at start, when asked to, and every minute."""
+    """Lists both kinds at start, when asked to, and every minute.
+
+    ``listed`` is set once they are known for the first time.
+    """
 
     def __init__(
         self, *, kube: KubeClient, resources: Resources, namespaces: tuple[str, ...]
@@ -30,6 +33,7 @@ class Relist:
         self._namespaces: tuple[str | None, ...] = namespaces or (None,)
         self._refused: set[str | None] = set()
         self._wanted = asyncio.Event()
+        self.listed = asyncio.Event()
 
     def ask(self) -> None:
         """A watch began anew: have the kinds listed soon."""
@@ -49,6 +53,7 @@ class Relist:
                 failing = True
                 await asyncio.sleep(RETRY_S)
                 continue
+            self.listed.set()
             if failing:
                 _log.info("our resources can be listed again")
             failing = False

@@ -85,6 +85,8 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
             queue=to_report,
         )
 
+        relist = Relist(kube=kube, resources=resources, namespaces=settings.namespaces)
+
         async def reconcile(ref: ObjectRef) -> None:
             try:
                 await load_balancers.reconcile(ref)
@@ -101,8 +103,7 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
 
         async def start_workers_once_synced() -> None:
             """Deciding on half of the resources would take the other half's routes down."""
-            while not resources.synced:  # noqa: ASYNC110 - set by a list that takes as long
-                await asyncio.sleep(0.02)
+            await relist.listed.wait()
             _log.info("all resources are known; reconciling begins")
             async with asyncio.TaskGroup() as workers:
                 for _ in range(settings.workers):
@@ -113,7 +114,6 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
                 workers.create_task(resync())
 
         _register_gauges(catalog=catalog, to_do=to_do, to_report=to_report)
-        relist = Relist(kube=kube, resources=resources, namespaces=settings.namespaces)
         tasks = _Tasks()
         stack.push_async_callback(catalog.close)
         stack.push_async_callback(tasks.stop)
