@@ -27,7 +27,8 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 def nginx_binary() -> str:
-    path = os.environ.get("NGINX_BIN") or str(CHECKOUT / ".cluster/bin/nginx")
+    folder = Path(os.environ.get("CLUSTER_DIR") or CHECKOUT / ".cluster")
+    path = os.environ.get("NGINX_BIN") or str(folder / "bin" / "nginx")
     if not os.access(path, os.X_OK):
         raise RuntimeError(f"no nginx at {path}: run `make nginx-binary`")
     with open(path, "rb") as file:
