@@ -84,7 +84,7 @@ def test_an_unchanged_status_keeps_its_transition_time():
             {"type": "Accepted", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
         ]
     }
-    [now] = conditions(verdicts=[accepted("In use")], generation=2, before=before)
+    [now] = conditions(verdicts=[accepted()], generation=2, before=before)
     assert now["lastTransitionTime"] == "2026-01-01T00:00:00Z"
     assert now["observedGeneration"] == 2
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from consul_nginx.model.layout import Layout
 from consul_nginx.nginx.render import render
 from consul_nginx.plan.load_balancer import Plan, plan_load_balancer
 from consul_nginx.resources.base import Invalid
+
+_log = logging.getLogger(__name__)
 
 FIRST_ANSWER_PATIENCE_S = 2.0
 
@@ -176,6 +179,7 @@ class LoadBalancers:
         except KubeConflict:
             self._written.pop(ref, None)
             raise
+        _log.info("%s: revision %d, bundle %.12s, written for nginx", ref, revision, bundle.hash)
         CONFIGMAP_WRITES.inc()
         CONFIGMAP_BYTES.inc(sum(len(text) for text in bundle.files.values()))
         written = self._written[ref] = _as_written(raw)

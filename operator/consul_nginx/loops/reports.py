@@ -104,7 +104,7 @@ class Reports:
         pods: tuple[PodReport, ...],
         state: DataPlaneState,
     ) -> None:
-        in_use = accepted("In use")
+        in_use = accepted()
         programmed_now = programmed(
             revision=programme.first_revision(load_balancer.meta) if programme else None,
             pods=pods,

@@ -29,9 +29,9 @@ class Condition:
         return self.status is Status.TRUE
 
 
-def accepted(message: str = "") -> Condition:
+def accepted() -> Condition:
     """The object's specification is in use."""
-    return Condition(type="Accepted", status=Status.TRUE, reason="Accepted", message=message)
+    return Condition(type="Accepted", status=Status.TRUE, reason="Accepted", message="in use")
 
 
 def rejected(*, reason: str, message: str) -> Condition:

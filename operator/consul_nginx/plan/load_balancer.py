@@ -96,7 +96,7 @@ def _accept(
         condition = _no_such_listener(mapping=mapping, names=names) or _conflict(
             mapping=mapping, owners=owners
         )
-        verdicts.append((mapping, condition or accepted("In use.")))
+        verdicts.append((mapping, condition or accepted()))
         if condition is None:
             owners.update(dict.fromkeys(_claims(mapping), mapping.meta.ref))
     return verdicts
