@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cluster.harness.cluster import Cluster
+    from cluster.support.release import Release
     from cluster.support.shop import Shop
 
 MAPPING = """
@@ -89,6 +90,30 @@ def test_a_repaired_mapping_is_accepted_by_itself(shop: Shop, write):
         lambda: shop.condition("smap", "bad", "Programmed").get("status") == "True",
         what="it is programmed",
     )
+
+
+def test_a_rejected_edit_leaves_what_was_accepted_served_also_after_a_restart(
+    cluster: Cluster, release: Release, shop: Shop, write
+):
+    write("edited")
+    wait_for(
+        lambda: shop.condition("smap", "edited", "Programmed").get("status") == "True",
+        what="it is programmed",
+    )
+    write("edited", listener="htp", hostname="other.example.com")
+    condition = wait_for(
+        lambda: (c := shop.condition("smap", "edited", "Accepted")).get("status") == "False" and c,
+        what="the edit is rejected",
+    )
+    assert "accepted last, is served on" in condition["message"]
+    old = release.operator_pod()["metadata"]["name"]
+    cluster.kubectl("delete", "pod", "-n", "consul-nginx", old, "--now")
+    release.wait_for_another_operator(old)
+    victim = shop.app_pods()[0]["metadata"]["name"]
+    shop.registration.deregister(shop.registration.service_id(victim))
+    shop.wait_backends(2)
+    assert ask(address=shop.address, host="fine.example.com", path="/features")[0] == 200
+    assert ask(address=shop.address, host="other.example.com", path="/features")[0] == 404
 
 
 @pytest.mark.parametrize(

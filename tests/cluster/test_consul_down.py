@@ -82,3 +82,41 @@ def test_an_operator_that_starts_while_consul_is_down_changes_nothing(
     assert shop.backends() == before
     assert shop.reloads() == reloads
     assert ask(address=shop.address, host=HOST, path="/features")[0] == 200
+
+
+def edit_listener(cluster: Cluster, name: str) -> None:
+    patch = f'{{"spec": {{"listener": "{name}"}}}}'
+    cluster.kubectl("patch", "-n", "shop", "smap/features", "--type=merge", "-p", patch)
+
+
+def test_a_rejected_edit_a_restart_without_consul_and_a_move_cost_nothing(
+    cluster: Cluster, release: Release, shop: Shop
+):
+    with traffic(address=shop.address, host=HOST) as sent:
+        edit_listener(cluster, "htp")
+        try:
+            wait_for(
+                lambda: shop.condition("smap", "features", "Accepted").get("status") == "False",
+                what="the edit is rejected",
+            )
+            scale_servers(cluster, 0)
+            try:
+                old = release.operator_pod()["metadata"]["name"]
+                cluster.kubectl("delete", "pod", "-n", "consul-nginx", old, "--now")
+                release.wait_for_another_operator(old)
+                assert len(shop.backends()) == 3
+            finally:
+                scale_servers(cluster, 3)
+            victim = shop.app_pods()[0]["metadata"]["name"]
+            wait_for(
+                lambda: shop.condition("smap", "features", "ResolvedRefs").get("status") == "True",
+                what="Consul answers again",
+                seconds=120,
+            )
+            shop.registration.deregister(shop.registration.service_id(victim))
+            shop.wait_backends(2)
+        finally:
+            edit_listener(cluster, "http")
+        shop.registration.sync()
+        shop.wait_backends(3)
+    assert not sent.failures, sent.explain()

@@ -16,12 +16,15 @@ WEB = ServiceQuery(service="my-web-server")
 ONE_INSTANCE = (instance(),)
 
 
-def plan(*mappings, instances=ONE_INSTANCE, error=None, **spec):
+def plan(*mappings, instances=ONE_INSTANCE, error=None, remembered=(), **spec):
     observation = Observation(
         instances=instances, error=error, failing_since="2026-11-22T07:10:00Z" if error else None
     )
     return plan_load_balancer(
-        load_balancer=load_balancer(**spec), mappings=mappings, snapshot={WEB: observation}
+        load_balancer=load_balancer(**spec),
+        mappings=mappings,
+        snapshot={WEB: observation},
+        remembered={item.meta.uid: item for item in remembered},
     )
 
 
@@ -144,3 +147,58 @@ def test_an_address_registered_twice_is_served_once():
 @pytest.mark.parametrize(("weight", "served"), [(0, 1), (-5, 1), (10, 10), (10**9, 65535)])
 def test_weights_are_kept_within_nginx_bounds(weight, served):
     assert select_endpoints([instance(weight=weight)]).endpoints[0].weight == served
+
+
+def routes(result):
+    """Hosts and paths that are served."""
+    return {
+        (host.hostname, route.path_prefix)
+        for listener in result.configuration.listeners
+        for host in listener.hosts
+        for route in host.routes
+    }
+
+
+SHOP = mapping(hostnames=["shop.example"])
+TYPO = mapping(hostnames=["new.example"], listener="htp", meta={"generation": 2})
+
+
+def test_a_rejected_edit_leaves_the_accepted_form_served():
+    result = plan(TYPO, remembered=[SHOP])
+    assert routes(result) == {("shop.example", "/")}
+    verdict = verdicts(result)["web"]
+    assert verdict.accepted.reason == "NoMatchingListener"
+    assert verdict.accepted.message.endswith("; generation 1, accepted last, is served on")
+    assert verdict.selection is not None
+
+
+def test_a_mapping_that_became_invalid_leaves_its_accepted_form_served():
+    result = plan(remembered=[SHOP])
+    assert routes(result) == {("shop.example", "/")}
+    assert set(result.stand_ins) == {"uid-web"}
+
+
+def test_an_accepted_edit_replaces_what_is_remembered():
+    result = plan(mapping(hostnames=["new.example"]), remembered=[SHOP])
+    assert routes(result) == {("new.example", "/")}
+    assert not result.stand_ins
+
+
+def test_what_stands_in_keeps_its_host_and_path_against_a_newer_mapping():
+    newer = mapping("newer", hostnames=["shop.example"], meta={"creationTimestamp": "2027"})
+    result = plan(newer, TYPO, remembered=[SHOP])
+    assert verdicts(result)["newer"].accepted.reason == "Conflicted"
+    assert len(result.stand_ins) == 1
+
+
+def test_what_stands_in_gives_way_to_an_older_mapping():
+    older = mapping("older", hostnames=["shop.example"], meta={"creationTimestamp": "2025"})
+    result = plan(older, TYPO, remembered=[SHOP])
+    assert verdicts(result)["older"].accepted.is_true
+    assert not result.stand_ins
+    assert "served on" not in verdicts(result)["web"].accepted.message
+
+
+def test_what_stands_in_goes_with_its_listener():
+    result = plan(TYPO, remembered=[SHOP], listeners=[{"name": "other", "port": 81}])
+    assert not result.stand_ins

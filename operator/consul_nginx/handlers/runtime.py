@@ -66,7 +66,7 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
         resources = Resources(concerns=to_do.add)
 
         def consul_changed(query: ServiceQuery) -> None:
-            for ref in resources.load_balancers_asking(query):
+            for ref in load_balancers.asking(query):
                 to_do.add(ref)
 
         catalog = Catalog(

@@ -25,6 +25,11 @@ def config_map_ref(load_balancer: ObjectRef) -> ObjectRef:
     return ObjectRef(namespace=load_balancer.namespace, name=f"{load_balancer.name}-config")
 
 
+def state_ref(load_balancer: ObjectRef) -> ObjectRef:
+    """The ConfigMap that remembers what was accepted last."""
+    return ObjectRef(namespace=load_balancer.namespace, name=f"{load_balancer.name}-state")
+
+
 def selector_labels(load_balancer: ObjectRef) -> dict[str, str]:
     """Labels by which a LoadBalancer's pods are found."""
     return {
@@ -37,11 +42,28 @@ def config_map(
     *, load_balancer: LoadBalancer, data: Mapping[str, str], resource_version: str | None
 ) -> dict[str, Any]:
     """The ConfigMap of a bundle; ``resource_version`` is that of the one it replaces."""
+    ref = config_map_ref(load_balancer.meta.ref)
+    body = _config_map(load_balancer=load_balancer, ref=ref, resource_version=resource_version)
+    return {**body, "data": dict(data)}
+
+
+def state_config_map(
+    *, load_balancer: LoadBalancer, data: Mapping[str, str], resource_version: str | None
+) -> dict[str, Any]:
+    """The ConfigMap of the memory; ``data`` is binary, in base64."""
+    ref = state_ref(load_balancer.meta.ref)
+    body = _config_map(load_balancer=load_balancer, ref=ref, resource_version=resource_version)
+    return {**body, "binaryData": dict(data)}
+
+
+def _config_map(
+    *, load_balancer: LoadBalancer, ref: ObjectRef, resource_version: str | None
+) -> dict[str, Any]:
     body = _object(load_balancer=load_balancer, api_version="v1", kind="ConfigMap")
-    body["metadata"]["name"] = config_map_ref(load_balancer.meta.ref).name
+    body["metadata"]["name"] = ref.name
     if resource_version is not None:
         body["metadata"]["resourceVersion"] = resource_version
-    return {**body, "data": dict(data)}
+    return body
 
 
 def data_plane(*, load_balancer: LoadBalancer, image: str) -> list[dict[str, Any]]:

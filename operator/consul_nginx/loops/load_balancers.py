@@ -17,10 +17,12 @@ from consul_nginx.kube.children import config_map, config_map_ref, data_plane
 from consul_nginx.kube.client import CONFIG_MAP, DATA_PLANE_KINDS, KubeClient
 from consul_nginx.kube.errors import KubeConflict, KubeRefused
 from consul_nginx.kube.ownership import refuse_foreign
+from consul_nginx.kube.state import essence
+from consul_nginx.loops.memory import Memory
 from consul_nginx.loops.resources import Resources
 from consul_nginx.metrics import CONFIGMAP_BYTES, CONFIGMAP_WRITES
 from consul_nginx.model.bundle import Bundle, BundleError, decode, encode
-from consul_nginx.model.consul import Snapshot
+from consul_nginx.model.consul import ServiceQuery, Snapshot
 from consul_nginx.model.kubernetes import LoadBalancer, Meta, ObjectRef, ServiceMapping
 from consul_nginx.model.layout import Layout
 from consul_nginx.nginx.render import render
@@ -65,6 +67,8 @@ class _Written:
 class _Gathered:
     load_balancer: LoadBalancer
     mappings: tuple[ServiceMapping, ...]
+    raws: Mapping[str, Mapping[str, Any]]
+    remembered: Mapping[str, ServiceMapping]
     snapshot: Snapshot
     written: _Written
 
@@ -90,6 +94,8 @@ class LoadBalancers:
         self._applied: dict[ObjectRef, list[dict[str, Any]]] = {}
         self._programmes: dict[ObjectRef, Programme] = {}
         self._refusals: dict[ObjectRef, str] = {}
+        self._queries: dict[ObjectRef, frozenset[ServiceQuery]] = {}
+        self._memory = Memory(kube=kube)
 
     def programme(self, ref: ObjectRef) -> Programme | None:
         """What its nginx was told last by this process; None before the first time."""
@@ -109,7 +115,6 @@ class LoadBalancers:
         self._refusals.pop(ref, None)
 
     async def _reconcile(self, ref: ObjectRef) -> None:
-        self._catalog.watch_only(self._resources.queries())
         gathered = await self._gather(ref)
         if gathered is None:
             return
@@ -117,6 +122,10 @@ class LoadBalancers:
             load_balancer=gathered.load_balancer,
             mappings=gathered.mappings,
             snapshot=gathered.snapshot,
+            remembered=gathered.remembered,
+        )
+        await self._memory.keep(
+            load_balancer=gathered.load_balancer, plan=plan, present=gathered.raws
         )
         bundle = render(
             configuration=plan.configuration, layout=Layout(), previous=gathered.written.files
@@ -129,25 +138,45 @@ class LoadBalancers:
         """Read and apply everything anew next time: hand edits are found by that."""
         self._written.pop(ref, None)
         self._applied.pop(ref, None)
+        self._memory.forget(ref)
+
+    def asking(self, query: ServiceQuery) -> frozenset[ObjectRef]:
+        """LoadBalancers that an answer to ``query`` concerns."""
+        return frozenset(ref for ref, queries in self._queries.items() if query in queries)
 
     async def _gather(self, ref: ObjectRef) -> _Gathered | None:
         stored = self._resources.load_balancers.get(ref)
         if stored is None:
             self.forget_observed(ref)
             self._programmes.pop(ref, None)
+            self._ask(ref, frozenset())
             return None
         if isinstance(stored.value, Invalid):
             return None
-        mappings = self._resources.mappings_of(ref).valid
-        await self._catalog.heard(
-            (mapping.backend for mapping in mappings), patience=FIRST_ANSWER_PATIENCE_S
-        )
+        memory = await self._memory.recall(stored.value)
+        mappings = self._resources.mappings_of(ref)
+        remembered = {
+            uid: mapping for uid, mapping in memory.mappings().items() if uid in mappings.raws
+        }
+        queries = frozenset(item.backend for item in (*mappings.valid, *remembered.values()))
+        self._ask(ref, queries)
+        await self._catalog.heard(queries, patience=FIRST_ANSWER_PATIENCE_S)
         return _Gathered(
             load_balancer=stored.value,
-            mappings=mappings,
+            mappings=mappings.valid,
+            raws={uid: essence(raw) for uid, raw in mappings.raws.items()},
+            remembered=remembered,
             snapshot=self._catalog.snapshot(),
             written=await self._read_config_map(stored.value),
         )
+
+    def _ask(self, ref: ObjectRef, queries: frozenset[ServiceQuery]) -> None:
+        """Have Consul watched for what any LoadBalancer asks."""
+        if queries:
+            self._queries[ref] = queries
+        else:
+            self._queries.pop(ref, None)
+        self._catalog.watch_only(set().union(*self._queries.values()))
 
     async def _read_config_map(self, load_balancer: LoadBalancer) -> _Written:
         known = self._written.get(load_balancer.meta.ref)

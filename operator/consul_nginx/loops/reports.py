@@ -21,7 +21,7 @@ from consul_nginx.metrics import DROPPED_INSTANCES, ENDPOINTS, STALE_PODS
 from consul_nginx.model.kubernetes import LoadBalancer, Meta, ObjectRef, ServiceMapping
 from consul_nginx.model.pods import PodReport
 from consul_nginx.model.verdict import Condition, Status, accepted, rejected
-from consul_nginx.plan.load_balancer import MappingVerdict
+from consul_nginx.plan.load_balancer import MappingVerdict, with_stand_in
 from consul_nginx.plan.status import (
     DataPlaneState,
     data_plane_state,
@@ -61,7 +61,7 @@ class Reports:
         stored = self._resources.load_balancers.get(ref)
         mappings = self._resources.mappings_of(ref)
         self._forget_metrics(ref=ref, exists=stored is not None, mappings=mappings)
-        await self._report_invalid(mappings.invalid)
+        await self._report_invalid(ref=ref, mappings=mappings.invalid)
         if stored is None:
             await self._report_orphans(ref=ref, mappings=mappings)
         elif isinstance(stored.value, Invalid):
@@ -168,13 +168,16 @@ class Reports:
             details=details,
         )
 
-    async def _report_invalid(self, mappings: Iterable[Invalid]) -> None:
+    async def _report_invalid(self, *, ref: ObjectRef, mappings: Iterable[Invalid]) -> None:
+        programme = self._load_balancers.programme(ref)
+        stand_ins = programme.plan.stand_ins if programme is not None else {}
         for mapping in mappings:
+            verdict = with_stand_in(_invalid(mapping), stand_ins.get(mapping.meta.uid))
             await self._write(
                 kind=SERVICE_MAPPING,
                 store=self._resources.mappings,
                 meta=mapping.meta,
-                verdicts=[_invalid(mapping), _not_programmed()],
+                verdicts=[verdict, _not_programmed()],
             )
 
     async def _report_orphans(self, *, ref: ObjectRef, mappings: MappingsOf) -> None:

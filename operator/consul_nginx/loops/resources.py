@@ -8,7 +8,6 @@ from typing import Any
 
 from consul_nginx.kube.client import LOAD_BALANCER, SERVICE_MAPPING
 from consul_nginx.loops.store import Store, Stored
-from consul_nginx.model.consul import ServiceQuery
 from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef, ServiceMapping
 from consul_nginx.resources.base import Invalid
 from consul_nginx.resources.load_balancer import parse_load_balancer
@@ -17,10 +16,14 @@ from consul_nginx.resources.service_mapping import parse_service_mapping
 
 @dataclass(frozen=True, kw_only=True)
 class MappingsOf:
-    """The mappings that name one LoadBalancer: those that can be planned, and the others."""
+    """The mappings that name one LoadBalancer: those that can be planned, and the others.
+
+    ``raws`` has all of them as they were written, by uid.
+    """
 
     valid: tuple[ServiceMapping, ...]
     invalid: tuple[Invalid, ...]
+    raws: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,22 +79,7 @@ class Resources:
         return MappingsOf(
             valid=tuple(i.value for i in stored if not isinstance(i.value, Invalid)),
             invalid=tuple(i.value for i in stored if isinstance(i.value, Invalid)),
-        )
-
-    def queries(self) -> frozenset[ServiceQuery]:
-        """Everything that has to be asked of Consul."""
-        return frozenset(
-            item.value.backend
-            for item in self.mappings.all()
-            if not isinstance(item.value, Invalid)
-        )
-
-    def load_balancers_asking(self, query: ServiceQuery) -> frozenset[ObjectRef]:
-        """LoadBalancers that an answer to ``query`` concerns."""
-        return frozenset(
-            item.value.load_balancer
-            for item in self.mappings.all()
-            if not isinstance(item.value, Invalid) and item.value.backend == query
+            raws={item.value.meta.uid: item.raw for item in stored},
         )
 
     def _load_balancer_changed(

@@ -5,19 +5,25 @@ unknown listener      rejected, NoMatchingListener
 same host and path    the older mapping wins, the other is rejected, Conflicted
 Consul never answered accepted, its upstream is *unknown*: nginx keeps what it has
 no healthy instance   accepted, its upstream is empty: nginx answers 503
+
+What is rejected goes on being served in the form that was accepted last, unless an older mapping
+has the same host and path.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from consul_nginx.model.consul import UNKNOWN, Observation, ServiceQuery, Snapshot
 from consul_nginx.model.kubernetes import Listener, LoadBalancer, ObjectRef, ServiceMapping
 from consul_nginx.model.nginx import Configuration, HttpListener, Route, Upstream, VirtualHost
 from consul_nginx.model.verdict import Condition, Status, accepted, rejected
 from consul_nginx.plan.endpoints import EndpointSelection, select_endpoints
+
+_NOTHING: Mapping[str, ServiceMapping] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,19 +37,34 @@ class MappingVerdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What nginx should be, and the verdict on every mapping that names this LoadBalancer."""
+    """What nginx should be, and the verdict on every mapping that names this LoadBalancer.
+
+    ``stand_ins`` has, by uid, the earlier forms that are served for rejected mappings.
+    """
 
     configuration: Configuration
     mappings: tuple[tuple[ServiceMapping, MappingVerdict], ...]
+    stand_ins: Mapping[str, ServiceMapping]
 
 
 def plan_load_balancer(
-    *, load_balancer: LoadBalancer, mappings: Iterable[ServiceMapping], snapshot: Snapshot
+    *,
+    load_balancer: LoadBalancer,
+    mappings: Iterable[ServiceMapping],
+    snapshot: Snapshot,
+    remembered: Mapping[str, ServiceMapping] = _NOTHING,
 ) -> Plan:
-    """Decide; the result does not depend on the order of ``mappings``."""
-    by_age = sorted(mappings, key=lambda mapping: (mapping.meta.created, mapping.meta.ref))
-    verdicts = _accept(listeners=load_balancer.listeners, mappings=by_age)
-    used = [mapping for mapping, condition in verdicts if condition.is_true]
+    """Decide; the result does not depend on the order of ``mappings``.
+
+    ``remembered`` has, by uid, the last accepted form of mappings that still exist, those that are
+    invalid now included.
+    """
+    acceptance = _accept(
+        listeners=load_balancer.listeners, mappings=mappings, remembered=remembered
+    )
+    stand_ins = acceptance.stand_ins
+    used = [mapping for mapping, condition in acceptance.verdicts if condition.is_true]
+    used += stand_ins.values()
     selections = {
         query: _select(snapshot.get(query, UNKNOWN)) for query in {m.backend for m in used}
     }
@@ -65,19 +86,50 @@ def plan_load_balancer(
         mappings=tuple(
             (
                 mapping,
-                MappingVerdict(
-                    accepted=condition,
-                    resolved=_resolved(
-                        query=mapping.backend,
-                        observation=snapshot.get(mapping.backend, UNKNOWN),
-                        selection=selections.get(mapping.backend),
-                    ),
-                    selection=selections.get(mapping.backend) if condition.is_true else None,
+                _verdict(
+                    condition=condition,
+                    served=mapping if condition.is_true else stand_ins.get(mapping.meta.uid),
+                    mapping=mapping,
+                    snapshot=snapshot,
+                    selections=selections,
                 ),
             )
-            for mapping, condition in verdicts
+            for mapping, condition in acceptance.verdicts
         ),
+        stand_ins=stand_ins,
     )
+
+
+def with_stand_in(condition: Condition, stand_in: ServiceMapping | None) -> Condition:
+    """A rejection that also says what is served meanwhile."""
+    if stand_in is None:
+        return condition
+    served = f"; generation {stand_in.meta.generation}, accepted last, is served on"
+    return replace(condition, message=f"{condition.message}{served}")
+
+
+def _verdict(
+    *,
+    condition: Condition,
+    served: ServiceMapping | None,
+    mapping: ServiceMapping,
+    snapshot: Snapshot,
+    selections: Mapping[ServiceQuery, EndpointSelection | None],
+) -> MappingVerdict:
+    query = served.backend if served is not None else mapping.backend
+    return MappingVerdict(
+        accepted=condition if condition.is_true else with_stand_in(condition, served),
+        resolved=_resolved(
+            query=query,
+            observation=snapshot.get(query, UNKNOWN),
+            selection=selections.get(query),
+        ),
+        selection=selections.get(query) if served is not None else None,
+    )
+
+
+def _age(mapping: ServiceMapping) -> tuple[str, ObjectRef]:
+    return mapping.meta.created, mapping.meta.ref
 
 
 def upstream_id(query: ServiceQuery) -> str:
@@ -86,20 +138,50 @@ def upstream_id(query: ServiceQuery) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Acceptance:
+    verdicts: tuple[tuple[ServiceMapping, Condition], ...]
+    stand_ins: Mapping[str, ServiceMapping]
+
+
 def _accept(
-    *, listeners: Iterable[Listener], mappings: Iterable[ServiceMapping]
-) -> list[tuple[ServiceMapping, Condition]]:
+    *,
+    listeners: Iterable[Listener],
+    mappings: Iterable[ServiceMapping],
+    remembered: Mapping[str, ServiceMapping],
+) -> _Acceptance:
+    """Go through the mappings by age: who comes first has the host and path.
+
+    One that is rejected has its remembered form tried in the same place of the row.
+    """
     names = sorted(listener.name for listener in listeners)
     owners: dict[tuple[str, str | None, str], ObjectRef] = {}
-    verdicts = []
-    for mapping in mappings:
-        condition = _no_such_listener(mapping=mapping, names=names) or _conflict(
-            mapping=mapping, owners=owners
-        )
-        verdicts.append((mapping, condition or accepted()))
-        if condition is None:
-            owners.update(dict.fromkeys(_claims(mapping), mapping.meta.ref))
-    return verdicts
+    verdicts: list[tuple[ServiceMapping, Condition]] = []
+    stand_ins: dict[str, ServiceMapping] = {}
+    present = {mapping.meta.uid: mapping for mapping in mappings}
+    for uid, _ in sorted({**remembered, **present}.items(), key=lambda item: _age(item[1])):
+        if (mapping := present.get(uid)) is not None:
+            condition = _objection(mapping=mapping, names=names, owners=owners)
+            verdicts.append((mapping, condition or accepted()))
+            if condition is None:
+                owners.update(dict.fromkeys(_claims(mapping), mapping.meta.ref))
+                continue
+        stand_in = remembered.get(uid)
+        if stand_in and _objection(mapping=stand_in, names=names, owners=owners) is None:
+            stand_ins[uid] = stand_in
+            owners.update(dict.fromkeys(_claims(stand_in), stand_in.meta.ref))
+    return _Acceptance(verdicts=tuple(verdicts), stand_ins=stand_ins)
+
+
+def _objection(
+    *,
+    mapping: ServiceMapping,
+    names: list[str],
+    owners: Mapping[tuple[str, str | None, str], ObjectRef],
+) -> Condition | None:
+    return _no_such_listener(mapping=mapping, names=names) or _conflict(
+        mapping=mapping, owners=owners
+    )
 
 
 def _no_such_listener(*, mapping: ServiceMapping, names: list[str]) -> Condition | None:
@@ -115,7 +197,7 @@ def _no_such_listener(*, mapping: ServiceMapping, names: list[str]) -> Condition
 
 
 def _conflict(
-    *, mapping: ServiceMapping, owners: dict[tuple[str, str | None, str], ObjectRef]
+    *, mapping: ServiceMapping, owners: Mapping[tuple[str, str | None, str], ObjectRef]
 ) -> Condition | None:
     for claim in _claims(mapping):
         if claim in owners:
