@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cluster.support.release import Release
     from cluster.support.shop import Shop
 
-CHILDREN = "configmap,deployment,service,serviceaccount,role,rolebinding,pod"
+CHILDREN = "configmap,deployment,service,serviceaccount,role,rolebinding,pdb,pod"
 MANIFEST = """
 apiVersion: v1
 kind: Namespace

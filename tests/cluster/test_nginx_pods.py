@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
+from cluster.harness.report import HarnessError
 from cluster.support.shop import HOST
 from cluster.support.traffic import traffic
 from cluster.support.waiting import wait_for
@@ -54,3 +58,39 @@ def test_a_nginx_container_that_restarts_alone_serves_again(cluster: Cluster, sh
 
     wait_for(restarted, what="the container was restarted and is ready")
     shop.wait_backends(3)
+
+
+def test_scaling_up_and_down_costs_no_request(cluster: Cluster, shop: Shop):
+    def scale(count: int) -> None:
+        cluster.kubectl("scale", "-n", "shop", "nlb/edge", f"--replicas={count}")
+        wait_for(
+            lambda: shop.get("nlb", "edge")["status"]["dataPlane"]["summary"] == f"{count}/{count}",
+            what=f"{count} pods are up to date",
+        )
+
+    with traffic(address=shop.address, host=HOST) as sent:
+        try:
+            scale(4)
+            assert len(shop.nginx_pods()) == 4
+        finally:
+            scale(2)
+        wait_for(lambda: len(shop.nginx_pods()) == 2, what="two pods are left")
+    assert not sent.failures, sent.explain()
+    assert sent.requests > 200
+
+
+def test_draining_takes_one_pod_at_a_time(cluster: Cluster, shop: Shop):
+    def evict(pod: str) -> str:
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": "shop"},
+        }
+        path = f"/api/v1/namespaces/shop/pods/{pod}/eviction"
+        return cluster.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(body))
+
+    first, second = (pod["metadata"]["name"] for pod in shop.nginx_pods())
+    evict(first)
+    with pytest.raises(HarnessError, match="disruption budget"):
+        evict(second)
+    cluster.kubectl("rollout", "status", "-n", "shop", "deployment/edge", "--timeout=60s")

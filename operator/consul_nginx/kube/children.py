@@ -38,6 +38,11 @@ def selector_labels(load_balancer: ObjectRef) -> dict[str, str]:
     }
 
 
+def selector(load_balancer: ObjectRef) -> str:
+    """The same labels as a selector in text."""
+    return ",".join(f"{key}={value}" for key, value in selector_labels(load_balancer).items())
+
+
 def config_map(
     *, load_balancer: LoadBalancer, data: Mapping[str, str], resource_version: str | None
 ) -> dict[str, Any]:
@@ -73,6 +78,7 @@ def data_plane(*, load_balancer: LoadBalancer, image: str) -> list[dict[str, Any
         _role(load_balancer),
         _role_binding(load_balancer),
         _service(load_balancer),
+        _disruption_budget(load_balancer),
         _deployment(load_balancer=load_balancer, image=image),
     ]
 
@@ -157,6 +163,19 @@ def _service(load_balancer: LoadBalancer) -> dict[str, Any]:
                 }
                 for listener in load_balancer.listeners
             ],
+        },
+    }
+
+
+def _disruption_budget(load_balancer: LoadBalancer) -> dict[str, Any]:
+    """Draining nodes takes one nginx pod at a time; one that is broken anyway holds up nobody."""
+    body = _object(load_balancer=load_balancer, api_version="policy/v1", kind="PodDisruptionBudget")
+    return {
+        **body,
+        "spec": {
+            "maxUnavailable": 1,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": selector_labels(load_balancer.meta.ref)},
         },
     }
 

@@ -46,6 +46,9 @@ CONFIG_MAP = Kind(kind="ConfigMap", plural="configmaps")
 POD = Kind(kind="Pod", plural="pods")
 SERVICE = Kind(kind="Service", plural="services")
 SERVICE_ACCOUNT = Kind(kind="ServiceAccount", plural="serviceaccounts")
+POD_DISRUPTION_BUDGET = Kind(
+    kind="PodDisruptionBudget", plural="poddisruptionbudgets", group="policy"
+)
 DEPLOYMENT = Kind(kind="Deployment", plural="deployments", group="apps")
 ROLE = Kind(kind="Role", plural="roles", group="rbac.authorization.k8s.io")
 ROLE_BINDING = Kind(kind="RoleBinding", plural="rolebindings", group="rbac.authorization.k8s.io")
@@ -56,7 +59,15 @@ SERVICE_MAPPING = Kind(
     kind="ServiceMapping", plural="servicemappings", group="consul-nginx.dev", version="v1alpha1"
 )
 DATA_PLANE_KINDS = {
-    kind.kind: kind for kind in (SERVICE, SERVICE_ACCOUNT, DEPLOYMENT, ROLE, ROLE_BINDING)
+    kind.kind: kind
+    for kind in (
+        SERVICE,
+        SERVICE_ACCOUNT,
+        DEPLOYMENT,
+        ROLE,
+        ROLE_BINDING,
+        POD_DISRUPTION_BUDGET,
+    )
 }
 
 

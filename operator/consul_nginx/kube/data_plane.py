@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from consul_nginx.kube.children import LABEL_LOAD_BALANCER, selector_labels
+from consul_nginx.kube.children import LABEL_LOAD_BALANCER, selector
 from consul_nginx.kube.client import POD, KubeClient, Raw
 from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.model.layout import AGENT_PORT
@@ -32,11 +32,10 @@ class DataPlane:
 
     async def report(self, load_balancer: ObjectRef) -> tuple[PodReport, ...]:
         """Reports of all pods that are not on their way out, by name."""
-        labels = selector_labels(load_balancer)
         pods = await self._kube.list(
             POD,
             namespace=load_balancer.namespace,
-            label_selector=",".join(f"{key}={value}" for key, value in labels.items()),
+            label_selector=selector(load_balancer),
         )
         living = _living(pods["items"])
         self._forget(load_balancer=load_balancer, names={_name(pod) for pod in living})

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from consul_nginx.kube.children import selector
 from consul_nginx.kube.client import LOAD_BALANCER, SERVICE, SERVICE_MAPPING, Kind, KubeClient
 from consul_nginx.kube.data_plane import DataPlane
 from consul_nginx.kube.status import conditions, service_addresses, status_body, without_times
@@ -124,6 +125,7 @@ class Reports:
             ],
             details={
                 "addresses": service_addresses(service),
+                "selector": selector(load_balancer.meta.ref),
                 "mappings": sum(verdict.accepted.is_true for verdict in verdicts),
                 "dataPlane": {
                     "desired": state.desired,

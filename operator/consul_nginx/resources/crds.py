@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -73,6 +73,11 @@ _LOAD_BALANCER_STATUS = {
         "items": {"type": "string", "maxLength": 253},
     },
     "mappings": _count("Number of accepted ServiceMappings."),
+    "selector": {
+        "type": "string",
+        "maxLength": 1024,
+        "description": "Selects the nginx pods, for kubectl scale and autoscalers.",
+    },
     "dataPlane": {
         "type": "object",
         "description": "What the nginx pods really run.",
@@ -147,6 +152,7 @@ class ResourceKind:
     status: Mapping[str, Any]
     columns: tuple[Mapping[str, Any], ...]
     rules: tuple[Mapping[str, Any], ...] = ()
+    subresources: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def plural(self) -> str:
@@ -168,6 +174,13 @@ KINDS = (
             {"name": "Address", "type": "string", "jsonPath": ".status.addresses[0]"},
             _AGE,
         ),
+        subresources={
+            "scale": {
+                "specReplicasPath": ".spec.deployment.replicas",
+                "statusReplicasPath": ".status.dataPlane.ready",
+                "labelSelectorPath": ".status.selector",
+            }
+        },
         rules=(
             {
                 "rule": (
@@ -237,7 +250,7 @@ def _definition(kind: ResourceKind) -> dict[str, Any]:
                     "name": VERSION,
                     "served": True,
                     "storage": True,
-                    "subresources": {"status": {}},
+                    "subresources": {"status": {}, **kind.subresources},
                     "additionalPrinterColumns": [dict(column) for column in kind.columns],
                     "schema": {"openAPIV3Schema": object_schema(kind)},
                 }
