@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from consul_nginx.agent import stub_status
-from consul_nginx.agent.backoff import Backoff
 from consul_nginx.agent.decisions import Adopt, Idle, Load, Refusal, decide, worth_a_retry
 from consul_nginx.agent.settings import Settings, SettingsError
 from consul_nginx.agent.state import (
@@ -20,6 +19,7 @@ from consul_nginx.agent.state import (
     Worker,
     to_json,
 )
+from consul_nginx.backoff import Backoff
 
 WANTED = Wanted(hash="new", structure="s", revision=2)
 RUNS_NOTHING = Nginx(hash=None, master=None, workers=(), reloads=0, restarts=0)

@@ -19,10 +19,10 @@ from typing import Any
 
 import aiohttp
 
-from consul_nginx.agent.backoff import Backoff
 from consul_nginx.agent.logs import Log
 from consul_nginx.agent.metrics import Metrics
 from consul_nginx.agent.settings import Settings
+from consul_nginx.backoff import Backoff
 
 RELIST_AFTER = 280.0
 # The API server sends a bookmark about once a minute; a stream that is silent for longer is dead.

@@ -13,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from consul_nginx.agent.backoff import Backoff
 from consul_nginx.agent.decisions import Adopt, Load, Refusal, decide, worth_a_retry
 from consul_nginx.agent.logs import Log
 from consul_nginx.agent.metrics import Metrics
 from consul_nginx.agent.state import Rejection, Seen, Serving, Stage, State, Wanted
 from consul_nginx.agent.supervisor_client import SupervisorClient, SupervisorUnreachableError
 from consul_nginx.agent.unpack import Store
+from consul_nginx.backoff import Backoff
 from consul_nginx.model.bundle import MANIFEST_KEY, Manifest, decode
 
 POLL = 2.0

@@ -12,12 +12,12 @@ only once a ``consistent`` read, which needs a leader, says the same.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
+from consul_nginx.backoff import Backoff
 from consul_nginx.consul.client import BLOCKING_TIMEOUT_S, Answer
 from consul_nginx.consul.errors import ConsulError, ConsulRefused, ConsulUnavailable
 from consul_nginx.model.consul import UNKNOWN, Observation, ServiceQuery
@@ -54,7 +54,9 @@ class Watch:
     now: Callable[[], str] = _now
     _observation: Observation = UNKNOWN
     _index: int = 0
-    _failures: int = field(default=0)
+    _backoff: Backoff = field(
+        default_factory=lambda: Backoff(first=FIRST_RETRY_S, last=LONGEST_RETRY_S)
+    )
 
     async def run(self) -> None:
         """Never returns; ends by cancellation."""
@@ -65,7 +67,7 @@ class Watch:
                 self._failed(error)
                 await self.sleep(self._delay(error))
             else:
-                self._failures = 0
+                self._backoff.reset()
                 self._index = 0 if answer.index < self._index else answer.index
                 self._observe(Observation(instances=answer.instances))
                 await self.sleep(MIN_INTERVAL_S)
@@ -83,7 +85,6 @@ class Watch:
         return answer
 
     def _failed(self, error: ConsulError) -> None:
-        self._failures += 1
         self._index = 0
         self.failed(self.query, error)
         self._observe(
@@ -103,5 +104,4 @@ class Watch:
     def _delay(self, error: ConsulError) -> float:
         if isinstance(error, ConsulRefused):
             return REFUSED_RETRY_S
-        ceiling = min(FIRST_RETRY_S * 2 ** min(self._failures - 1, 10), LONGEST_RETRY_S)
-        return random.uniform(ceiling / 2, ceiling)  # noqa: S311 - jitter, not a secret
+        return self._backoff.next()

@@ -7,9 +7,10 @@ once more afterwards, never by two workers at a time; failures back off per key.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Hashable
 from typing import Generic, TypeVar
+
+from consul_nginx.backoff import Backoff
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -25,7 +26,7 @@ class WorkQueue(Generic[Key]):
         self._dirty: set[Key] = set()
         self._working: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
-        self._failures: dict[Key, int] = {}
+        self._backoffs: dict[Key, Backoff] = {}
 
     @property
     def depth(self) -> int:
@@ -59,15 +60,13 @@ class WorkQueue(Generic[Key]):
 
     def done(self, key: Key) -> None:
         """The work on ``key`` succeeded."""
-        self._failures.pop(key, None)
+        self._backoffs.pop(key, None)
         self._finish(key)
 
     def retry(self, key: Key) -> float:
         """The work on ``key`` failed: have it done again; returns the delay in seconds."""
-        failures = self._failures.get(key, 0)
-        self._failures[key] = failures + 1
-        ceiling = min(FIRST_BACKOFF_S * 2 ** min(failures, 16), LONGEST_BACKOFF_S)
-        delay = random.uniform(ceiling / 2, ceiling)  # noqa: S311 - jitter, not a secret
+        fresh = Backoff(first=FIRST_BACKOFF_S, last=LONGEST_BACKOFF_S)
+        delay = self._backoffs.setdefault(key, fresh).next()
         self._finish(key)
         self.add_after(key, delay=delay)
         return delay
