@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from consul_nginx.kube.state import STATE_KEY, decode_state, encode_state, essence
-from unit.factories import mapping_raw
+from consul_nginx.loops.memory import Memory
+from consul_nginx.plan.load_balancer import plan_load_balancer
+from unit.factories import load_balancer, mapping, mapping_raw
 
 RAWS = {"uid-a": essence(mapping_raw("a")), "uid-b": essence(mapping_raw("b"))}
 
@@ -26,3 +28,30 @@ def test_status_and_annotations_are_not_remembered():
 )
 def test_a_damaged_state_remembers_nothing(data):
     assert decode_state(data) == {}
+
+
+class ConfigMaps:
+    """The two calls of the client that the memory makes (unit level only)."""
+
+    def __init__(self):
+        self.written = []
+
+    async def get(self, kind, ref):
+        return None
+
+    async def write(self, kind, body):
+        self.written.append(body)
+        return {**body, "metadata": {**body["metadata"], "resourceVersion": "7"}}
+
+
+async def test_what_is_forgotten_while_a_plan_is_made_is_kept_all_the_same():
+    """A resync forgets, so that everything is read anew, at any time."""
+    kube, edge, web = ConfigMaps(), load_balancer(), mapping()
+    memory = Memory(kube=kube)
+    before = await memory.recall(edge)
+    plan = plan_load_balancer(load_balancer=edge, mappings=[web], snapshot={})
+    memory.forget(edge.meta.ref)
+    raw = essence(mapping_raw())
+    await memory.keep(load_balancer=edge, plan=plan, present={"uid-web": raw}, before=before)
+    assert decode_state(kube.written[0]["binaryData"]) == {"uid-web": raw}
+    assert (await memory.recall(edge)).mappings == {"uid-web": web}

@@ -27,7 +27,7 @@ from typing import Any, cast
 import kopf
 
 from consul_nginx.handlers.login import login
-from consul_nginx.resources.base import GROUP, VERSION
+from consul_nginx.model.kubernetes import GROUP, VERSION
 
 _log = logging.getLogger(__name__)
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef
+from consul_nginx.kube.client import LOAD_BALANCER
+from consul_nginx.model.kubernetes import GROUP, LoadBalancer, ObjectRef
 from consul_nginx.model.layout import AGENT_PORT, AGENT_UID, NGINX_UID, SHARED_GID, Layout
 
 PRE_STOP_S = 5
-LABEL_LOAD_BALANCER = "consul-nginx.dev/load-balancer"
+LABEL_LOAD_BALANCER = f"{GROUP}/load-balancer"
 MANAGED_BY = "consul-nginx-operator"
 
 _TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
@@ -94,8 +95,8 @@ def _object(*, load_balancer: LoadBalancer, api_version: str, kind: str) -> dict
             "labels": {"app.kubernetes.io/name": "nginx", **selector_labels(meta.ref)},
             "ownerReferences": [
                 {
-                    "apiVersion": "consul-nginx.dev/v1alpha1",
-                    "kind": "LoadBalancer",
+                    "apiVersion": LOAD_BALANCER.api_version,
+                    "kind": LOAD_BALANCER.kind,
                     "name": meta.ref.name,
                     "uid": meta.uid,
                     "controller": True,

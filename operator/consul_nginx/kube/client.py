@@ -19,7 +19,7 @@ from kubernetes.aio.client.rest import ApiException
 from kubernetes.aio.dynamic import DynamicClient, Resource
 
 from consul_nginx.kube.errors import KubeConflict, KubeRefused, KubeUnavailable
-from consul_nginx.model.kubernetes import ObjectRef
+from consul_nginx.model.kubernetes import GROUP, VERSION, ObjectRef
 
 FIELD_MANAGER = "consul-nginx-operator"
 REQUEST_TIMEOUT_S = 15.0
@@ -52,11 +52,9 @@ POD_DISRUPTION_BUDGET = Kind(
 DEPLOYMENT = Kind(kind="Deployment", plural="deployments", group="apps")
 ROLE = Kind(kind="Role", plural="roles", group="rbac.authorization.k8s.io")
 ROLE_BINDING = Kind(kind="RoleBinding", plural="rolebindings", group="rbac.authorization.k8s.io")
-LOAD_BALANCER = Kind(
-    kind="LoadBalancer", plural="loadbalancers", group="consul-nginx.dev", version="v1alpha1"
-)
+LOAD_BALANCER = Kind(kind="LoadBalancer", plural="loadbalancers", group=GROUP, version=VERSION)
 SERVICE_MAPPING = Kind(
-    kind="ServiceMapping", plural="servicemappings", group="consul-nginx.dev", version="v1alpha1"
+    kind="ServiceMapping", plural="servicemappings", group=GROUP, version=VERSION
 )
 DATA_PLANE_KINDS = {
     kind.kind: kind
@@ -115,6 +113,12 @@ class KubeClient:
             )
         except _NotFound as error:
             raise KubeConflict(str(error)) from error
+
+    async def write(self, kind: Kind, body: Raw) -> Raw:
+        """Replace the version that the body names, or create when it names none."""
+        if "resourceVersion" in body["metadata"]:
+            return await self.replace(kind, body)
+        return await self.create(kind, body)
 
     async def apply(self, kind: Kind, body: Raw) -> Raw:
         """Server-side apply with our one field manager; what others set on it is theirs."""

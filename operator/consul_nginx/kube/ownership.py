@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from consul_nginx.kube.client import LOAD_BALANCER, Raw
+from consul_nginx.kube.client import LOAD_BALANCER, Kind, KubeClient, Raw
 from consul_nginx.kube.errors import KubeRefused
-from consul_nginx.model.kubernetes import LoadBalancer
+from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef
+
+
+async def get_own(
+    *, kube: KubeClient, kind: Kind, ref: ObjectRef, load_balancer: LoadBalancer
+) -> Raw | None:
+    """Read a LoadBalancer's object, None when there is none; ``refuse_foreign`` has its say."""
+    raw = await kube.get(kind, ref)
+    if raw is not None:
+        refuse_foreign(raw=raw, load_balancer=load_balancer)
+    return raw
+
+
+def owner_uid(raw: Raw) -> str:
+    """Uid of the LoadBalancer that an object of ours belongs to; it may be an earlier one."""
+    owners = raw["metadata"].get("ownerReferences") or [{}]
+    return str(owners[0].get("uid", ""))
 
 
 def refuse_foreign(*, raw: Raw, load_balancer: LoadBalancer) -> None:

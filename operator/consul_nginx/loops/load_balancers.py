@@ -16,9 +16,9 @@ from consul_nginx.consul.catalog import Catalog
 from consul_nginx.kube.children import config_map, config_map_ref, data_plane
 from consul_nginx.kube.client import CONFIG_MAP, DATA_PLANE_KINDS, KubeClient
 from consul_nginx.kube.errors import KubeConflict, KubeRefused
-from consul_nginx.kube.ownership import refuse_foreign
+from consul_nginx.kube.ownership import get_own, owner_uid
 from consul_nginx.kube.state import essence
-from consul_nginx.loops.memory import Memory
+from consul_nginx.loops.memory import Memory, Remembered
 from consul_nginx.loops.resources import Resources
 from consul_nginx.metrics import CONFIGMAP_BYTES, CONFIGMAP_WRITES
 from consul_nginx.model.bundle import Bundle, BundleError, decode, encode
@@ -68,6 +68,7 @@ class _Gathered:
     load_balancer: LoadBalancer
     mappings: tuple[ServiceMapping, ...]
     raws: Mapping[str, Mapping[str, Any]]
+    memory: Remembered
     remembered: Mapping[str, ServiceMapping]
     snapshot: Snapshot
     written: _Written
@@ -125,7 +126,10 @@ class LoadBalancers:
             remembered=gathered.remembered,
         )
         await self._memory.keep(
-            load_balancer=gathered.load_balancer, plan=plan, present=gathered.raws
+            load_balancer=gathered.load_balancer,
+            plan=plan,
+            present=gathered.raws,
+            before=gathered.memory,
         )
         bundle = render(
             configuration=plan.configuration, layout=Layout(), previous=gathered.written.files
@@ -156,7 +160,7 @@ class LoadBalancers:
         memory = await self._memory.recall(stored.value)
         mappings = self._resources.mappings_of(ref)
         remembered = {
-            uid: mapping for uid, mapping in memory.mappings().items() if uid in mappings.raws
+            uid: mapping for uid, mapping in memory.mappings.items() if uid in mappings.raws
         }
         queries = frozenset(item.backend for item in (*mappings.valid, *remembered.values()))
         self._ask(ref, queries)
@@ -165,6 +169,7 @@ class LoadBalancers:
             load_balancer=stored.value,
             mappings=mappings.valid,
             raws={uid: essence(raw) for uid, raw in mappings.raws.items()},
+            memory=memory,
             remembered=remembered,
             snapshot=self._catalog.snapshot(),
             written=await self._read_config_map(stored.value),
@@ -182,9 +187,12 @@ class LoadBalancers:
         known = self._written.get(load_balancer.meta.ref)
         if known is not None:
             return known
-        raw = await self._kube.get(CONFIG_MAP, config_map_ref(load_balancer.meta.ref))
-        if raw is not None:
-            refuse_foreign(raw=raw, load_balancer=load_balancer)
+        raw = await get_own(
+            kube=self._kube,
+            kind=CONFIG_MAP,
+            ref=config_map_ref(load_balancer.meta.ref),
+            load_balancer=load_balancer,
+        )
         written = _Written() if raw is None else _as_written(raw)
         self._written[load_balancer.meta.ref] = written
         return written
@@ -201,10 +209,7 @@ class LoadBalancers:
             resource_version=before.resource_version,
         )
         try:
-            if before.resource_version is None:
-                raw = await self._kube.create(CONFIG_MAP, body)
-            else:
-                raw = await self._kube.replace(CONFIG_MAP, body)
+            raw = await self._kube.write(CONFIG_MAP, body)
         except KubeConflict:
             self._written.pop(ref, None)
             raise
@@ -220,8 +225,12 @@ class LoadBalancers:
             return
         for body in desired:
             kind = DATA_PLANE_KINDS[body["kind"]]
-            if (raw := await self._kube.get(kind, load_balancer.meta.ref)) is not None:
-                refuse_foreign(raw=raw, load_balancer=load_balancer)
+            await get_own(
+                kube=self._kube,
+                kind=kind,
+                ref=load_balancer.meta.ref,
+                load_balancer=load_balancer,
+            )
             await self._kube.apply(kind, body)
         self._applied[load_balancer.meta.ref] = desired
 
@@ -245,7 +254,6 @@ class LoadBalancers:
 def _as_written(raw: Mapping[str, Any]) -> _Written:
     """What a ConfigMap of ours holds; one that somebody damaged counts as one to overwrite."""
     metadata = raw["metadata"]
-    owners = metadata.get("ownerReferences") or [{}]
     try:
         manifest, bundle = decode(raw.get("data") or {})
     except BundleError:
@@ -255,5 +263,5 @@ def _as_written(raw: Mapping[str, Any]) -> _Written:
         revision=manifest.revision,
         hash=bundle.hash,
         files=bundle.files,
-        uid=owners[0].get("uid", ""),
+        uid=owner_uid(raw),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from consul_nginx.kube.children import state_config_map, state_ref
 from consul_nginx.kube.client import CONFIG_MAP, KubeClient, Raw
 from consul_nginx.kube.errors import KubeConflict
-from consul_nginx.kube.ownership import refuse_foreign
+from consul_nginx.kube.ownership import get_own, owner_uid
 from consul_nginx.kube.state import decode_state, encode_state
 from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef, ServiceMapping
 from consul_nginx.plan.load_balancer import Plan
@@ -18,16 +18,15 @@ from consul_nginx.resources.service_mapping import parse_service_mapping
 
 @dataclass(frozen=True, kw_only=True)
 class Remembered:
-    """Mappings by uid as the state ConfigMap has them, and its resourceVersion."""
+    """Mappings by uid as the state ConfigMap has them, and its resourceVersion.
+
+    ``mappings`` are those that can still be used, validated by today's rules.
+    """
 
     raws: Mapping[str, Raw] = field(default_factory=dict)
+    mappings: Mapping[str, ServiceMapping] = field(default_factory=dict)
     resource_version: str | None = None
     owner: str = ""
-
-    def mappings(self) -> dict[str, ServiceMapping]:
-        """Those that can still be used, validated by today's rules."""
-        parsed = {uid: parse_service_mapping(raw) for uid, raw in self.raws.items()}
-        return {uid: item for uid, item in parsed.items() if not isinstance(item, Invalid)}
 
 
 class Memory:
@@ -41,18 +40,28 @@ class Memory:
         """What was accepted last."""
         ref = load_balancer.meta.ref
         if ref not in self._known:
-            raw = await self._kube.get(CONFIG_MAP, state_ref(ref))
-            if raw is not None:
-                refuse_foreign(raw=raw, load_balancer=load_balancer)
+            raw = await get_own(
+                kube=self._kube,
+                kind=CONFIG_MAP,
+                ref=state_ref(ref),
+                load_balancer=load_balancer,
+            )
             self._known[ref] = _remembered(raw)
         return self._known[ref]
 
     async def keep(
-        self, *, load_balancer: LoadBalancer, plan: Plan, present: Mapping[str, Raw]
+        self,
+        *,
+        load_balancer: LoadBalancer,
+        plan: Plan,
+        present: Mapping[str, Raw],
+        before: Remembered,
     ) -> None:
-        """Remember the accepted ones of ``present``, and what stands in for the others."""
+        """Remember the accepted ones of ``present``, and what stands in for the others.
+
+        ``before`` is what ``recall`` gave: it may have been forgotten since.
+        """
         ref = load_balancer.meta.ref
-        before = self._known[ref]
         accepted = {m.meta.uid for m, verdict in plan.mappings if verdict.accepted.is_true}
         raws = {uid: raw for uid, raw in present.items() if uid in accepted}
         raws |= {uid: before.raws[uid] for uid in present.keys() & before.raws.keys() - accepted}
@@ -64,8 +73,7 @@ class Memory:
             resource_version=before.resource_version,
         )
         try:
-            write = self._kube.create if before.resource_version is None else self._kube.replace
-            self._known[ref] = _remembered(await write(CONFIG_MAP, body))
+            self._known[ref] = _remembered(await self._kube.write(CONFIG_MAP, body))
         except KubeConflict:
             self.forget(ref)
             raise
@@ -78,9 +86,11 @@ class Memory:
 def _remembered(raw: Raw | None) -> Remembered:
     if raw is None:
         return Remembered()
-    owners = raw["metadata"].get("ownerReferences") or [{}]
+    raws = decode_state(raw.get("binaryData") or {})
+    parsed = {uid: parse_service_mapping(item) for uid, item in raws.items()}
     return Remembered(
-        raws=decode_state(raw.get("binaryData") or {}),
+        raws=raws,
+        mappings={uid: item for uid, item in parsed.items() if not isinstance(item, Invalid)},
         resource_version=raw["metadata"]["resourceVersion"],
-        owner=owners[0].get("uid", ""),
+        owner=owner_uid(raw),
     )

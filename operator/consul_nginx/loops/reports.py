@@ -264,10 +264,10 @@ def _not_programmed() -> Condition:
 
 def _count_endpoints(*, mapping: ServiceMapping, verdict: MappingVerdict) -> None:
     selection, labels = verdict.selection, _labels(mapping.meta.ref)
-    if not verdict.accepted.is_true:
-        ENDPOINTS.remove_by_labels(labels)
-        DROPPED_INSTANCES.remove_by_labels(labels)
     if selection is None:
+        if not verdict.accepted.is_true:
+            ENDPOINTS.remove_by_labels(labels)
+            DROPPED_INSTANCES.remove_by_labels(labels)
         return
     ENDPOINTS.labels(**labels, state="healthy").set(len(selection.endpoints))
     ENDPOINTS.labels(**labels, state="total").set(selection.total)

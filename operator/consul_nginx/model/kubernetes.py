@@ -8,6 +8,9 @@ from typing import Any
 
 from consul_nginx.model.consul import ServiceQuery
 
+GROUP = "consul-nginx.dev"
+VERSION = "v1alpha1"
+
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class ObjectRef:

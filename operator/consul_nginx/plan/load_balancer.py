@@ -264,8 +264,8 @@ def _resolved(
         )
     if selection is None:
         return condition(Status.UNKNOWN, "Pending", f"Consul has not answered for {query} yet")
+    dropped = "".join(f"; {count} dropped: {why}" for why, count in selection.dropped)
     if selection.endpoints:
-        dropped = "".join(f"; {count} dropped: {why}" for why, count in selection.dropped)
         return condition(
             Status.TRUE,
             "ResolvedRefs",
@@ -273,7 +273,6 @@ def _resolved(
             f"are served{dropped}",
         )
     if selection.total:
-        dropped = "".join(f"; {count} dropped: {why}" for why, count in selection.dropped)
         return condition(
             Status.FALSE,
             "NoHealthyEndpoints",

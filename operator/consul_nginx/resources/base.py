@@ -9,11 +9,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
-from consul_nginx.model.kubernetes import Meta, ObjectRef
+from consul_nginx.model.kubernetes import GROUP, VERSION, Meta, ObjectRef
 from consul_nginx.model.verdict import Problem
 
-GROUP = "consul-nginx.dev"
-VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
 MAX_SHOWN = 80

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from consul_nginx.resources.base import GROUP, VERSION, SpecModel
+from consul_nginx.model.kubernetes import GROUP, VERSION
+from consul_nginx.resources.base import SpecModel
 from consul_nginx.resources.load_balancer import LoadBalancerSpec
 from consul_nginx.resources.schema import structural_schema
 from consul_nginx.resources.service_mapping import ServiceMappingSpec
