@@ -202,3 +202,44 @@ def test_what_stands_in_gives_way_to_an_older_mapping():
 def test_what_stands_in_goes_with_its_listener():
     result = plan(TYPO, remembered=[SHOP], listeners=[{"name": "other", "port": 81}])
     assert not result.stand_ins
+
+
+TCP = [{"name": "http", "port": 80}, {"name": "thrift", "protocol": "TCP", "port": 25000}]
+
+
+def test_a_tcp_listener_sends_everything_to_one_mapping():
+    result = plan(mapping(listener="thrift"), listeners=TCP)
+    [stream] = result.configuration.streams
+    [upstream] = result.configuration.upstreams
+    assert (stream.port, stream.udp, stream.upstream) == (25000, False, upstream.id)
+
+
+def test_a_second_mapping_of_a_tcp_listener_is_rejected_and_names_the_first():
+    found = verdicts(
+        plan(mapping("b", listener="thrift"), mapping("a", listener="thrift"), listeners=TCP)
+    )
+    assert found["b"].accepted.reason == "Conflicted"
+    assert (
+        "listener thrift belongs to the older ServiceMapping shop/a" in found["b"].accepted.message
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [({"hostnames": ["shop.example"]}, "spec.hostnames"), ({"path": {"value": "/a"}}, "spec.path")],
+)
+def test_host_names_and_paths_are_refused_where_nobody_can_see_them(spec, field):
+    [verdict] = verdicts(plan(mapping(listener="thrift", **spec), listeners=TCP)).values()
+    assert verdict.accepted.reason == "UnsupportedValue"
+    assert verdict.accepted.message.startswith(field)
+    assert "speaks TCP" in verdict.accepted.message
+
+
+def test_one_service_behind_http_and_tcp_is_two_upstreams():
+    result = plan(mapping("a"), mapping("b", listener="thrift"), listeners=TCP)
+    assert len({upstream.id for upstream in result.configuration.upstreams}) == 2
+
+
+def test_without_endpoints_people_read_what_a_tcp_client_sees():
+    [verdict] = verdicts(plan(mapping(listener="thrift"), instances=(), listeners=TCP)).values()
+    assert verdict.resolved.message.endswith("nginx closes connections at once")

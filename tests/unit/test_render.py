@@ -1,4 +1,4 @@
-"""From the model to files: goldens to read, and what no input can do to them."""
+"""From the model to files: what stays the same, and what no input can do to them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from consul_nginx.model.consul import Observation
 from consul_nginx.model.layout import Layout
+from consul_nginx.model.nginx import Layer
 from consul_nginx.nginx import tokens
 from consul_nginx.nginx.environment import _environment
 from consul_nginx.nginx.render import render
@@ -28,17 +29,6 @@ def rendered(*mappings, instances=None, previous=None, **spec):
 
 SHOP = mapping(hostnames=["shop.example"], path={"value": "/features"})
 THREE = tuple(instance(f"10.244.{n}.5") for n in (1, 2, 3))
-
-
-def test_golden_one_mapping(repository, request):
-    bundle = rendered(SHOP, instances=THREE)
-    folder = repository / "tests/unit/golden/one-mapping"
-    if request.config.getoption("--update-golden"):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in bundle.files.items():
-            (folder / name).write_text(text)
-    committed = {path.name: path.read_text() for path in folder.iterdir()}
-    assert committed == dict(bundle.files)
 
 
 def test_equal_input_gives_equal_bytes_whatever_the_order():
@@ -67,6 +57,19 @@ def test_no_endpoint_means_503_and_not_a_broken_upstream():
     bundle = rendered(SHOP, instances=())
     text = bundle.files[f"endpoints-{upstream_id(SHOP.backend)}.conf"]
     assert text == "server unix:/run/consul-nginx/nginx/unavailable.sock;\n"
+
+
+def test_a_tcp_listener_without_endpoints_closes_connections_and_is_no_broken_upstream():
+    listeners = [{"name": "thrift", "protocol": "TCP", "port": 25000}]
+    thrift = mapping(listener="thrift")
+    bundle = rendered(thrift, instances=(), listeners=listeners)
+    text = bundle.files[f"endpoints-{upstream_id(thrift.backend, Layer.STREAM)}.conf"]
+    assert text == "server 127.0.0.1:1 down;\n"
+
+
+def test_a_stream_block_is_there_only_when_a_mapping_needs_it():
+    listeners = [{"name": "thrift", "protocol": "TCP", "port": 25000}]
+    assert "stream {" not in rendered(listeners=listeners).files["nginx.conf"]
 
 
 def test_an_ipv6_endpoint_is_in_brackets():

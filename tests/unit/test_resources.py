@@ -98,3 +98,15 @@ def test_a_quantity_that_kubernetes_has_not_is_refused(quantity):
     resources = {"limits": {"memory": quantity}}
     parsed = parse_load_balancer(load_balancer_raw(deployment={"resources": resources}))
     assert isinstance(parsed, Invalid)
+
+
+def test_tcp_and_udp_count_their_ports_apart_and_http_is_tcp():
+    dns = [
+        {"name": "a", "protocol": "TCP", "port": 53},
+        {"name": "b", "protocol": "UDP", "port": 53},
+    ]
+    assert len(load_balancer(listeners=dns).listeners) == 2
+    web = [{"name": "a", "protocol": "TCP", "port": 80}, {"name": "b", "port": 80}]
+    parsed = parse_load_balancer(load_balancer_raw(listeners=web))
+    assert isinstance(parsed, Invalid)
+    assert "each port can be used by one listener only" in str(parsed.problems[0])

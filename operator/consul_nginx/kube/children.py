@@ -160,7 +160,7 @@ def _service(load_balancer: LoadBalancer) -> dict[str, Any]:
                     "name": listener.name,
                     "port": listener.port,
                     "targetPort": listener.port,
-                    "protocol": "TCP",
+                    "protocol": listener.protocol.transport,
                 }
                 for listener in load_balancer.listeners
             ],

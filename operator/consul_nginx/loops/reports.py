@@ -22,7 +22,8 @@ from consul_nginx.metrics import DROPPED_INSTANCES, ENDPOINTS, STALE_PODS
 from consul_nginx.model.kubernetes import LoadBalancer, Meta, ObjectRef, ServiceMapping
 from consul_nginx.model.pods import PodReport
 from consul_nginx.model.verdict import Condition, Status, accepted, rejected
-from consul_nginx.plan.load_balancer import MappingVerdict, with_stand_in
+from consul_nginx.plan.acceptance import with_stand_in
+from consul_nginx.plan.load_balancer import MappingVerdict
 from consul_nginx.plan.status import (
     DataPlaneState,
     data_plane_state,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from consul_nginx.model.consul import ServiceQuery
@@ -36,12 +37,26 @@ class Meta:
     created: str
 
 
+class Protocol(StrEnum):
+    """What a listener speaks."""
+
+    HTTP = "HTTP"
+    TCP = "TCP"
+    UDP = "UDP"
+
+    @property
+    def transport(self) -> str:
+        """The protocol that its port belongs to: TCP and UDP count their ports apart."""
+        return "UDP" if self is Protocol.UDP else "TCP"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Listener:
     """A port that nginx listens on."""
 
     name: str
     port: int
+    protocol: Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +100,11 @@ class LoadBalancer:
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceMapping:
-    """Requests for host names and a path on one listener go to one Consul service."""
+    """What comes to one listener goes to one Consul service.
+
+    On a listener that speaks HTTP: requests for the host names, all of them when there are none,
+    below the path.
+    """
 
     meta: Meta
     load_balancer: ObjectRef

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from consul_nginx.model.kubernetes import ReloadSettings
 
@@ -16,6 +17,13 @@ class Endpoint:
     weight: int = 1
 
 
+class Layer(StrEnum):
+    """nginx's two worlds: each has its own upstreams."""
+
+    HTTP = "http"
+    STREAM = "stream"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Upstream:
     """A group of endpoints.
@@ -24,6 +32,7 @@ class Upstream:
     """
 
     id: str
+    layer: Layer
     endpoints: tuple[Endpoint, ...] | None
 
 
@@ -53,9 +62,20 @@ class HttpListener:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StreamListener:
+    """A TCP or UDP port whose connections all go to one upstream."""
+
+    id: str
+    port: int
+    udp: bool
+    upstream: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Configuration:
     """Everything one LoadBalancer's nginx is told."""
 
     listeners: tuple[HttpListener, ...]
+    streams: tuple[StreamListener, ...]
     upstreams: tuple[Upstream, ...]
     reload: ReloadSettings

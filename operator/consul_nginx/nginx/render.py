@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from consul_nginx.model.bundle import ENDPOINTS_PREFIX, HASH_FILE, MAIN_FILE, Bundle
 from consul_nginx.model.layout import Layout
-from consul_nginx.model.nginx import Configuration, Endpoint, HttpListener, Upstream
+from consul_nginx.model.nginx import (
+    Configuration,
+    Endpoint,
+    HttpListener,
+    Layer,
+    StreamListener,
+    Upstream,
+)
 from consul_nginx.nginx import tokens
 from consul_nginx.nginx.environment import template
 
 UPSTREAMS_FILE = "upstreams.conf"
+STREAM_UPSTREAMS_FILE = "stream-upstreams.conf"
 
 _NO_FILES: Mapping[str, str] = MappingProxyType({})
 _ZONE_FLOOR_KB = 128
@@ -31,32 +39,34 @@ def render(
     plan lets none through, so that is a bug.
     """
     endpoints = {
-        upstream.id: _kept(upstream=upstream, previous=previous)
+        upstream: _kept(upstream=upstream, previous=previous)
         or _endpoints(upstream=upstream, layout=layout)
         for upstream in configuration.upstreams
     }
-    return Bundle.of(
-        {
-            MAIN_FILE: _main(configuration=configuration, layout=layout),
-            UPSTREAMS_FILE: _upstreams(endpoints),
-            **{_listener_file(item): _listener(item) for item in configuration.listeners},
-            **{_endpoints_file(identity): text for identity, text in endpoints.items()},
-        }
-    )
+    files = {
+        MAIN_FILE: _main(configuration=configuration, layout=layout),
+        UPSTREAMS_FILE: _upstreams(endpoints, layer=Layer.HTTP),
+        **{_listener_file(item): _listener(item) for item in configuration.listeners},
+        **{_listener_file(item): _stream(item) for item in configuration.streams},
+        **{_endpoints_file(upstream): text for upstream, text in endpoints.items()},
+    }
+    if configuration.streams:
+        files[STREAM_UPSTREAMS_FILE] = _upstreams(endpoints, layer=Layer.STREAM)
+    return Bundle.of(files)
 
 
-def _listener_file(listener: HttpListener) -> str:
+def _listener_file(listener: HttpListener | StreamListener) -> str:
     return f"listener-{listener.id}.conf"
 
 
-def _endpoints_file(upstream_id: str) -> str:
-    return f"{ENDPOINTS_PREFIX}{upstream_id}.conf"
+def _endpoints_file(upstream: Upstream) -> str:
+    return f"{ENDPOINTS_PREFIX}{upstream.id}.conf"
 
 
 def _kept(*, upstream: Upstream, previous: Mapping[str, str]) -> str | None:
     if upstream.endpoints is not None:
         return None
-    return previous.get(_endpoints_file(upstream.id))
+    return previous.get(_endpoints_file(upstream))
 
 
 def _main(*, configuration: Configuration, layout: Layout) -> str:
@@ -68,26 +78,32 @@ def _main(*, configuration: Configuration, layout: Layout) -> str:
         keepalive_grace=tokens.seconds(configuration.reload.keepalive_grace),
         shutdown_timeout=tokens.seconds(configuration.reload.shutdown_timeout),
         hash_file=tokens.file_name(HASH_FILE),
-        includes=[
-            tokens.file_name(name)
-            for name in (
-                UPSTREAMS_FILE,
-                *(_listener_file(item) for item in configuration.listeners),
-            )
-        ],
+        http_files=_includes(UPSTREAMS_FILE, configuration.listeners),
+        stream_files=_includes(STREAM_UPSTREAMS_FILE, configuration.streams)
+        if configuration.streams
+        else [],
     )
 
 
-def _upstreams(endpoints: Mapping[str, str]) -> str:
+def _includes(
+    upstreams_file: str, listeners: Sequence[HttpListener | StreamListener]
+) -> list[tokens.Token]:
+    names = (upstreams_file, *(_listener_file(item) for item in listeners))
+    return [tokens.file_name(name) for name in names]
+
+
+def _upstreams(endpoints: Mapping[Upstream, str], *, layer: Layer) -> str:
     return template("upstreams.conf.j2").render(
+        is_http=layer is Layer.HTTP,
         upstreams=[
             {
-                "name": _upstream_name(identity),
+                "name": _upstream_name(upstream.id),
                 "zone_size": tokens.kilobytes(_zone_kilobytes(text.count("\n"))),
-                "endpoints_file": tokens.file_name(_endpoints_file(identity)),
+                "endpoints_file": tokens.file_name(_endpoints_file(upstream)),
             }
-            for identity, text in endpoints.items()
-        ]
+            for upstream, text in endpoints.items()
+            if upstream.layer is layer
+        ],
     )
 
 
@@ -124,8 +140,19 @@ def _listener(listener: HttpListener) -> str:
     )
 
 
+def _stream(listener: StreamListener) -> str:
+    return template("listener-stream.conf.j2").render(
+        port=tokens.port(listener.port),
+        udp=listener.udp,
+        upstream=_upstream_name(listener.upstream),
+    )
+
+
 def _endpoints(*, upstream: Upstream, layout: Layout) -> str:
+    """Of an upstream without endpoints: a server of ours that says so, or none that is up."""
     if not upstream.endpoints:
+        if upstream.layer is Layer.STREAM:
+            return "server 127.0.0.1:1 down;\n"
         return f"server unix:{tokens.pod_path(layout.unavailable_socket)};\n"
     return "".join(_server(endpoint) for endpoint in upstream.endpoints)
 

@@ -20,6 +20,7 @@ from consul_nginx.resources.base import Invalid, SpecModel, parse_meta, problems
 GRACE_BELOW_SHUTDOWN = (
     "keepaliveGrace must be less than shutdownTimeout, which ends the workers that grant it"
 )
+PORT_TAKEN = "each port can be used by one listener only, or by one of TCP or HTTP and one of UDP"
 
 # As in Kubernetes' own CRDs: 500m, 128Mi, 2.
 QUANTITY = (
@@ -41,9 +42,15 @@ class Listener(SpecModel):
     name: Annotated[
         DnsLabel, Field(description="Name by which ServiceMappings choose this listener.")
     ]
-    protocol: Annotated[Literal["HTTP"], Field(description="What is spoken on the port: HTTP.")] = (
-        "HTTP"
-    )
+    protocol: Annotated[
+        Literal["HTTP", "TCP", "UDP"],
+        Field(
+            description=(
+                "What is spoken on the port. HTTP chooses a mapping by host name and path; all of "
+                "a TCP or UDP port goes to one mapping, and it is open only while there is one."
+            )
+        ),
+    ] = "HTTP"
     port: Annotated[
         int, Field(ge=1, le=65535, description="Port of the nginx pods and of their Service.")
     ]
@@ -107,7 +114,8 @@ class Reload(SpecModel):
             le=3600,
             description=(
                 "Seconds that open requests may go on after a reload or at the end of a pod "
-                "(nginx: worker_shutdown_timeout). Changing it replaces the nginx pods."
+                "(nginx: worker_shutdown_timeout); TCP sessions that last longer are cut off then. "
+                "Changing it replaces the nginx pods."
             ),
         ),
     ] = 30
@@ -133,11 +141,14 @@ class LoadBalancerSpec(SpecModel):
                 "x-kubernetes-list-map-keys": ["name"],
                 "x-kubernetes-validations": [
                     {
-                        "rule": "self.all(a, self.exists_one(b, b.port == a.port))",
-                        "message": "each port can be used by one listener only",
+                        "rule": (
+                            "self.all(a, self.exists_one(b, b.port == a.port && "
+                            "(b.protocol == 'UDP') == (a.protocol == 'UDP')))"
+                        ),
+                        "message": PORT_TAKEN,
                     },
                     {
-                        "rule": f"self.all(l, l.port != {AGENT_PORT})",
+                        "rule": f"self.all(l, l.port != {AGENT_PORT} || l.protocol == 'UDP')",
                         "message": f"port {AGENT_PORT} is taken by the agent in the nginx pod",
                     },
                 ],
@@ -167,13 +178,13 @@ class LoadBalancerSpec(SpecModel):
 
     @model_validator(mode="after")
     def _ports_are_free(self) -> LoadBalancerSpec:
-        ports = [listener.port for listener in self.listeners]
+        ports = [(item.port, model.Protocol(item.protocol).transport) for item in self.listeners]
         names = [listener.name for listener in self.listeners]
         if len(set(names)) < len(names):
             raise ValueError("each listener needs a name of its own")
         if len(set(ports)) < len(ports):
-            raise ValueError("each port can be used by one listener only")
-        if AGENT_PORT in ports:
+            raise ValueError(PORT_TAKEN)
+        if (AGENT_PORT, "TCP") in ports:
             raise ValueError(f"port {AGENT_PORT} is taken by the agent in the nginx pod")
         return self
 
@@ -187,7 +198,10 @@ def parse_load_balancer(raw: Mapping[str, Any]) -> model.LoadBalancer | Invalid:
         return Invalid(meta=meta, problems=problems_of(error))
     return model.LoadBalancer(
         meta=meta,
-        listeners=tuple(model.Listener(name=item.name, port=item.port) for item in spec.listeners),
+        listeners=tuple(
+            model.Listener(name=item.name, port=item.port, protocol=model.Protocol(item.protocol))
+            for item in spec.listeners
+        ),
         pods=model.PodSettings(
             replicas=spec.deployment.replicas,
             resources=spec.deployment.resources.model_dump(exclude_defaults=True),

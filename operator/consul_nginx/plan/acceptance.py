@@ -1,0 +1,155 @@
+"""Which mappings are in use: the older one wins, whatever the order of events.
+
+A claim is what only one mapping can have: a host and path of an HTTP listener, or all of a TCP or
+UDP listener.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from consul_nginx.model.kubernetes import Listener, ObjectRef, Protocol, ServiceMapping
+from consul_nginx.model.verdict import Condition, accepted, rejected
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """``hostname`` None: every host that nobody names; ``path`` None: all of a TCP or UDP port."""
+
+    listener: str
+    hostname: str | None
+    path: str | None
+
+    def __str__(self) -> str:
+        if self.path is None:
+            return f"listener {self.listener}"
+        host = self.hostname if self.hostname is not None else "any host"
+        return f"{host} with path {self.path} on listener {self.listener}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acceptance:
+    """The verdict on every mapping, and by uid the earlier forms that stand in for rejected ones.
+
+    ``used`` has the forms that are served, by uid.
+    """
+
+    verdicts: tuple[tuple[ServiceMapping, Condition], ...]
+    stand_ins: Mapping[str, ServiceMapping]
+    used: Mapping[str, ServiceMapping]
+
+
+def accept(
+    *,
+    listeners: Iterable[Listener],
+    mappings: Iterable[ServiceMapping],
+    remembered: Mapping[str, ServiceMapping],
+) -> Acceptance:
+    """Go through the mappings by age: who comes first has what it claims.
+
+    One that is rejected has its remembered form tried in the same place of the row.
+    """
+    by_name = {listener.name: listener for listener in listeners}
+    owners: dict[Claim, ObjectRef] = {}
+    verdicts: list[tuple[ServiceMapping, Condition]] = []
+    stand_ins: dict[str, ServiceMapping] = {}
+    used: dict[str, ServiceMapping] = {}
+    present = {mapping.meta.uid: mapping for mapping in mappings}
+    for uid, _ in sorted({**remembered, **present}.items(), key=lambda item: _age(item[1])):
+        if (mapping := present.get(uid)) is not None:
+            objection = _objection(mapping=mapping, listeners=by_name, owners=owners)
+            verdicts.append((mapping, objection or accepted()))
+            if objection is None:
+                used[uid] = mapping
+        stand_in = remembered.get(uid) if uid not in used else None
+        if stand_in and not _objection(mapping=stand_in, listeners=by_name, owners=owners):
+            used[uid] = stand_ins[uid] = stand_in
+        if (served := used.get(uid)) is not None:
+            claimed = claims(mapping=served, listener=by_name[served.listener])
+            owners.update(dict.fromkeys(claimed, served.meta.ref))
+    return Acceptance(verdicts=tuple(verdicts), stand_ins=stand_ins, used=used)
+
+
+def claims(*, mapping: ServiceMapping, listener: Listener) -> list[Claim]:
+    """What ``mapping`` takes of its listener."""
+    if listener.protocol is not Protocol.HTTP:
+        return [Claim(listener=listener.name, hostname=None, path=None)]
+    hostnames: tuple[str | None, ...] = mapping.hostnames or (None,)
+    return [
+        Claim(listener=listener.name, hostname=hostname, path=mapping.path_prefix)
+        for hostname in hostnames
+    ]
+
+
+def with_stand_in(condition: Condition, stand_in: ServiceMapping | None) -> Condition:
+    """A rejection that also says what is served meanwhile."""
+    if stand_in is None:
+        return condition
+    served = f"; generation {stand_in.meta.generation}, accepted last, is served on"
+    return replace(condition, message=f"{condition.message}{served}")
+
+
+def _age(mapping: ServiceMapping) -> tuple[str, ObjectRef]:
+    return mapping.meta.created, mapping.meta.ref
+
+
+def _objection(
+    *,
+    mapping: ServiceMapping,
+    listeners: Mapping[str, Listener],
+    owners: Mapping[Claim, ObjectRef],
+) -> Condition | None:
+    listener = listeners.get(mapping.listener)
+    if listener is None:
+        return _no_such_listener(mapping=mapping, names=sorted(listeners))
+    return _unsupported(mapping=mapping, listener=listener) or _conflict(
+        mapping=mapping, listener=listener, owners=owners
+    )
+
+
+def _no_such_listener(*, mapping: ServiceMapping, names: list[str]) -> Condition:
+    return rejected(
+        reason="NoMatchingListener",
+        message=(
+            f"spec.listener: {mapping.listener!r} is not a listener of LoadBalancer "
+            f"{mapping.load_balancer.name}; it has: {', '.join(names)}"
+        ),
+    )
+
+
+def _unsupported(*, mapping: ServiceMapping, listener: Listener) -> Condition | None:
+    if listener.protocol is Protocol.HTTP:
+        return None
+    if mapping.hostnames:
+        field, value = "spec.hostnames", ", ".join(mapping.hostnames)
+    elif mapping.path_prefix != "/":
+        field, value = "spec.path.value", mapping.path_prefix
+    else:
+        return None
+    return rejected(
+        reason="UnsupportedValue",
+        message=(
+            f"{field}: {value}: listener {listener.name} speaks {listener.protocol}, which has "
+            "neither host names nor paths; leave both out, or name a listener that speaks HTTP"
+        ),
+    )
+
+
+def _conflict(
+    *, mapping: ServiceMapping, listener: Listener, owners: Mapping[Claim, ObjectRef]
+) -> Condition | None:
+    taken = next((c for c in claims(mapping=mapping, listener=listener) if c in owners), None)
+    if taken is None:
+        return None
+    if taken.path is None:
+        fields, way_out = "spec.listener", "name another listener"
+    else:
+        fields, way_out = "spec.hostnames, spec.path", "choose another host or path"
+    return rejected(
+        reason="Conflicted",
+        message=(
+            f"{fields}: {taken} belongs to the older ServiceMapping {owners[taken]}; {way_out}, "
+            "or delete that mapping"
+        ),
+    )

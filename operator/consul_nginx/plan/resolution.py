@@ -1,0 +1,62 @@
+"""``ResolvedRefs``: what Consul says of a mapping's backend, in words. Pure."""
+
+from __future__ import annotations
+
+from consul_nginx.model.consul import Observation, ServiceQuery
+from consul_nginx.model.nginx import Layer
+from consul_nginx.model.verdict import Condition, Status
+from consul_nginx.plan.endpoints import EndpointSelection
+
+_WITHOUT_ENDPOINTS = {
+    Layer.HTTP: "nginx answers 503",
+    Layer.STREAM: "nginx closes connections at once",
+}
+
+
+def resolved(
+    *,
+    query: ServiceQuery,
+    layer: Layer,
+    observation: Observation,
+    selection: EndpointSelection | None,
+) -> Condition:
+    """The condition; ``selection`` is None when Consul never answered."""
+
+    def condition(status: Status, reason: str, message: str) -> Condition:
+        return Condition(type="ResolvedRefs", status=status, reason=reason, message=message)
+
+    if observation.error is not None:
+        verb, reason = (
+            ("refuses the query", "ConsulRefused")
+            if observation.refused
+            else ("does not answer", "ConsulUnreachable")
+        )
+        return condition(
+            Status.UNKNOWN,
+            reason,
+            f"Consul {verb} for {query} since {observation.failing_since}: "
+            f"{observation.error}; nginx keeps the endpoints it has",
+        )
+    if selection is None:
+        return condition(Status.UNKNOWN, "Pending", f"Consul has not answered for {query} yet")
+    dropped = "".join(f"; {count} dropped: {why}" for why, count in selection.dropped)
+    if selection.endpoints:
+        return condition(
+            Status.TRUE,
+            "ResolvedRefs",
+            f"{len(selection.endpoints)} of {selection.total} instances of {query} "
+            f"are served{dropped}",
+        )
+    if selection.total:
+        return condition(
+            Status.FALSE,
+            "NoHealthyEndpoints",
+            f"none of {selection.total} instances of {query} is passing and usable; "
+            f"{_WITHOUT_ENDPOINTS[layer]}{dropped}",
+        )
+    return condition(
+        Status.FALSE,
+        "ServiceNotFound",
+        f"spec.backends[0].service: Consul knows no instance of {query}; "
+        f"{_WITHOUT_ENDPOINTS[layer]}",
+    )
