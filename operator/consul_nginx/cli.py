@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import platform
+from typing import TextIO
 
 import click
 
 from consul_nginx import logs
 from consul_nginx.handlers import operator
+from consul_nginx.model.policy import Policy
+from consul_nginx.resources.policy import PolicyError, parse_policy
 from consul_nginx.settings import OperatorSettings
 
 
@@ -54,6 +58,26 @@ def main() -> None:
     help="Namespace to work in; can be repeated. Without it: all.",
 )
 @click.option(
+    "--policy-file",
+    type=click.File(encoding="utf-8"),
+    envvar="CONSUL_NGINX_POLICY_FILE",
+    show_envvar=True,
+    help="YAML that says who may map what, and which Consuls may be named. Without it: everybody "
+    "may map everything, and none may be named.",
+)
+@click.option(
+    "--lease-namespace",
+    envvar="CONSUL_NGINX_LEASE_NAMESPACE",
+    show_envvar=True,
+    help="Namespace of the Lease by which replicas agree on who writes. Without it: this one does.",
+)
+@click.option(
+    "--identity",
+    envvar="CONSUL_NGINX_IDENTITY",
+    show_envvar=True,
+    help="Name of this replica in the Lease; by default that of the machine.",
+)
+@click.option(
     "--http-port",
     type=click.IntRange(1, 65535),
     default=8080,
@@ -83,6 +107,9 @@ def run_operator(
     consul_token: str | None,
     nginx_image: str,
     namespaces: tuple[str, ...],
+    policy_file: TextIO | None,
+    lease_namespace: str | None,
+    identity: str | None,
     http_port: int,
     workers: int,
     log_level: str,
@@ -94,12 +121,21 @@ def run_operator(
             param_hint="--consul-address",
         )
     logs.configure(level=log_level)
+    policy = Policy()
+    if policy_file is not None:
+        try:
+            policy = parse_policy(policy_file.read())
+        except PolicyError as error:
+            raise click.BadParameter(str(error), param_hint=policy_file.name) from error
     settings = OperatorSettings(
         consul_address=consul_address,
         consul_datacenter=consul_datacenter,
         consul_token=consul_token,
         nginx_image=nginx_image,
         namespaces=namespaces,
+        policy=policy,
+        lease_namespace=lease_namespace,
+        identity=identity or platform.node(),
         http_port=http_port,
         workers=workers,
     )

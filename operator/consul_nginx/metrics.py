@@ -6,7 +6,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 RECONCILES = Counter(
     "consul_nginx_reconciles",
-    "Reconciliations by flow and outcome (success, conflict, error, bug).",
+    "Reconciliations by flow and outcome (success, standby, conflict, error, bug).",
     ["flow", "outcome"],
 )
 RECONCILE_SECONDS = Histogram(

@@ -47,7 +47,7 @@ def test_the_service_follows_the_listeners():
 
 
 def test_the_grace_period_covers_pre_stop_and_the_last_requests():
-    template = pod_template(reload={"shutdownTimeout": 60})
+    template = pod_template(reload={"shutdownTimeout": "1m"})
     assert template["spec"]["terminationGracePeriodSeconds"] == 5 + 60 + 5
 
 
@@ -66,13 +66,13 @@ def test_only_the_agent_mounts_the_token():
 def test_an_object_of_somebody_else_is_refused_by_name():
     service = {"kind": "Service", "metadata": {"name": "edge"}}
     with pytest.raises(KubeRefused, match="Service edge exists and does not belong"):
-        refuse_foreign(raw=service, load_balancer=load_balancer())
+        refuse_foreign(raw=service, owner=load_balancer().meta.ref)
 
 
 def test_an_object_of_an_earlier_load_balancer_of_the_name_is_taken_over():
     earlier = {**objects()[0]}
     earlier["metadata"]["ownerReferences"][0]["uid"] = "another"
-    refuse_foreign(raw=earlier, load_balancer=load_balancer())
+    refuse_foreign(raw=earlier, owner=load_balancer().meta.ref)
 
 
 def test_every_object_is_owned_without_blocking_its_owners_deletion():
@@ -81,3 +81,60 @@ def test_every_object_is_owned_without_blocking_its_owners_deletion():
         [owner] = body["metadata"]["ownerReferences"]
         assert owner["uid"] == "uid-edge"
         assert owner["blockOwnerDeletion"] is False
+
+
+def kinds(**spec):
+    return [item["kind"] for item in objects(**spec)]
+
+
+def test_a_daemon_set_stands_in_the_place_of_the_deployment():
+    assert kinds()[-1] == "Deployment"
+    assert kinds(deployment={"kind": "DaemonSet"})[-1] == "DaemonSet"
+    assert "Deployment" not in kinds(deployment={"kind": "DaemonSet"})
+
+
+def test_host_ports_are_the_listeners_and_need_no_service():
+    listeners = [
+        {"name": "http", "port": 80},
+        {"name": "dns", "protocol": "UDP", "port": 53},
+    ]
+    spec = {"access": "HostPort", "listeners": listeners}
+    ports = pod_template(**spec)["spec"]["containers"][0]["ports"]
+    assert [(p["hostPort"], p["protocol"]) for p in ports] == [(80, "TCP"), (53, "UDP")]
+    assert "Service" not in kinds(**spec)
+
+
+def test_in_the_nodes_network_nothing_of_it_is_set():
+    spec = pod_template(access="HostNetwork")["spec"]
+    assert spec["hostNetwork"] is True
+    assert spec["dnsPolicy"] == "ClusterFirstWithHostNet"
+    assert "sysctls" not in spec["securityContext"]
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "DaemonSet"])
+def test_where_pods_take_ports_of_their_node_the_old_one_goes_first(kind):
+    workload = objects(access="HostPort", deployment={"kind": kind})[-1]["spec"]
+    strategy = workload.get("strategy") or workload["updateStrategy"]
+    assert strategy["rollingUpdate"] == {"maxUnavailable": 1, "maxSurge": 0}
+
+
+def test_labels_of_the_pod_template_can_not_take_the_pods_away_from_their_service():
+    labels = {"team": "shop", "consul-nginx.dev/load-balancer": "another"}
+    template = pod_template(deployment={"podTemplate": {"labels": labels}})
+    assert template["metadata"]["labels"]["team"] == "shop"
+    assert template["metadata"]["labels"]["consul-nginx.dev/load-balancer"] == "edge"
+
+
+def test_scheduling_of_the_pod_template_is_the_pods():
+    spec = pod_template(
+        deployment={
+            "podTemplate": {
+                "nodeSelector": {"edge": "yes"},
+                "tolerations": [{"key": "edge", "operator": "Exists", "effect": "NoSchedule"}],
+                "priorityClassName": "high",
+            }
+        }
+    )["spec"]
+    assert spec["nodeSelector"] == {"edge": "yes"}
+    assert spec["tolerations"] == [{"key": "edge", "operator": "Exists", "effect": "NoSchedule"}]
+    assert spec["priorityClassName"] == "high"

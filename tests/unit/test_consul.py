@@ -100,8 +100,9 @@ async def test_the_environment_does_not_override_the_address(server, monkeypatch
 
 
 async def test_the_token_is_sent(server):
-    async with PooledTransport(address=server["url"], token="secret") as transport:
-        await ConsulClient(http=transport).service(query=ServiceQuery(service="web"))
+    async with PooledTransport(address=server["url"]) as transport:
+        client = ConsulClient(http=transport, secret_token="secret")
+        await client.service(query=ServiceQuery(service="web"))
     assert server["asked"][0].headers["X-Consul-Token"] == "secret"
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from consul_nginx.model.consul import ServiceQuery
 from consul_nginx.resources.base import Invalid
+from consul_nginx.resources.durations import seconds
 from consul_nginx.resources.load_balancer import parse_load_balancer
 from consul_nginx.resources.service_mapping import parse_service_mapping
 from unit.factories import load_balancer, load_balancer_raw, mapping, mapping_raw
@@ -76,7 +77,7 @@ def test_the_agents_port_is_refused():
 
 
 def test_a_grace_that_the_shutdown_would_cut_short_is_refused():
-    parsed = parse_load_balancer(load_balancer_raw(reload={"keepaliveGrace": 60}))
+    parsed = parse_load_balancer(load_balancer_raw(reload={"keepaliveGrace": "60s"}))
     assert isinstance(parsed, Invalid)
     assert "keepaliveGrace must be less than shutdownTimeout" in str(parsed.problems[0])
 
@@ -110,3 +111,31 @@ def test_tcp_and_udp_count_their_ports_apart_and_http_is_tcp():
     parsed = parse_load_balancer(load_balancer_raw(listeners=web))
     assert isinstance(parsed, Invalid)
     assert "each port can be used by one listener only" in str(parsed.problems[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("2s", 2), ("500ms", 0.5), ("1m30s", 90), ("1h", 3600), ("0s", 0)]
+)
+def test_durations_are_written_as_in_the_gateway_api(text, expected):
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["2", "2 s", "-1s", "1d", "2s\n", "1.5s", "61s", "٢s"])
+def test_what_is_no_duration_or_out_of_bounds_is_refused_with_field_and_value(text):
+    parsed = parse_load_balancer(load_balancer_raw(reload={"keepaliveGrace": text}))
+    assert isinstance(parsed, Invalid)
+    assert parsed.problems[0].field == "spec.reload.keepaliveGrace"
+    assert repr(text) in str(parsed.problems[0])
+
+
+def test_a_token_without_an_address_of_ones_own_is_refused():
+    """The operator's Consul is asked with the operator's token, and with no other."""
+    consul = {"tokenSecretRef": {"name": "mine"}}
+    parsed = parse_load_balancer(load_balancer_raw(consul=consul))
+    assert isinstance(parsed, Invalid)
+    assert "name that too" in str(parsed.problems[0])
+
+
+def test_a_mapping_can_name_a_load_balancer_of_another_namespace():
+    parsed = mapping(loadBalancerRef={"name": "edge", "namespace": "infra"})
+    assert str(parsed.load_balancer) == "infra/edge"

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from consul_nginx.kube.state import STATE_KEY, decode_state, encode_state, essence
+from consul_nginx.kube.state import STATE_KEY, State, decode_state, encode_state, essence
 from consul_nginx.loops.memory import Memory
-from consul_nginx.plan.load_balancer import plan_load_balancer
-from unit.factories import load_balancer, mapping, mapping_raw
+from unit.factories import load_balancer, load_balancer_raw, mapping, mapping_raw
 
 RAWS = {"uid-a": essence(mapping_raw("a")), "uid-b": essence(mapping_raw("b"))}
+EDGE = essence(load_balancer_raw())
 
 
 def test_what_is_encoded_is_decoded_and_equal_states_are_equal_bytes():
-    assert decode_state(encode_state(RAWS)) == RAWS
-    assert encode_state(RAWS) == encode_state(dict(reversed(RAWS.items())))
+    state = State(load_balancer=EDGE, mappings=RAWS)
+    assert decode_state(encode_state(state)) == state
+    turned = State(load_balancer=EDGE, mappings=dict(reversed(RAWS.items())))
+    assert encode_state(state) == encode_state(turned)
 
 
 def test_status_and_annotations_are_not_remembered():
@@ -27,7 +29,7 @@ def test_status_and_annotations_are_not_remembered():
     [{}, {STATE_KEY: "?"}, {STATE_KEY: "AAAA"}, {STATE_KEY: "H4sIAAAAAAAAAwMAAAAAAAAAAAA="}],
 )
 def test_a_damaged_state_remembers_nothing(data):
-    assert decode_state(data) == {}
+    assert decode_state(data) == State()
 
 
 class ConfigMaps:
@@ -48,10 +50,10 @@ async def test_what_is_forgotten_while_a_plan_is_made_is_kept_all_the_same():
     """A resync forgets, so that everything is read anew, at any time."""
     kube, edge, web = ConfigMaps(), load_balancer(), mapping()
     memory = Memory(kube=kube)
-    before = await memory.recall(edge)
-    plan = plan_load_balancer(load_balancer=edge, mappings=[web], snapshot={})
+    before = await memory.recall(edge.meta.ref)
     memory.forget(edge.meta.ref)
-    raw = essence(mapping_raw())
-    await memory.keep(load_balancer=edge, plan=plan, present={"uid-web": raw}, before=before)
-    assert decode_state(kube.written[0]["binaryData"]) == {"uid-web": raw}
-    assert (await memory.recall(edge)).mappings == {"uid-web": web}
+    state = State(load_balancer=EDGE, mappings={"uid-web": essence(mapping_raw())})
+    await memory.keep(load_balancer=edge, state=state, before=before)
+    assert decode_state(kube.written[0]["binaryData"]) == state
+    recalled = await memory.recall(edge.meta.ref)
+    assert (recalled.load_balancer, recalled.mappings) == (edge, {"uid-web": web})

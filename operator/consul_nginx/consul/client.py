@@ -28,11 +28,18 @@ class Answer:
 class ConsulClient(Consul):  # type: ignore[misc] # python-consul2 has no types
     """python-consul2's endpoints over our transport, plus the parameters it doesn't know."""
 
-    def __init__(self, *, http: PooledTransport, datacenter: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        http: PooledTransport,
+        datacenter: str | None = None,
+        secret_token: str | None = None,
+    ) -> None:
         # Not the base's constructor: it lets CONSUL_HTTP_* of the environment override arguments.
         self.http = http
         self.dc = datacenter
         self.token = None
+        self._headers = {"X-Consul-Token": secret_token} if secret_token else {}
         self.consistency = "default"
 
     async def service(
@@ -54,6 +61,7 @@ class ConsulClient(Consul):  # type: ignore[misc] # python-consul2 has no types
             _answer,
             path=f"/v1/health/service/{path_segment(query.service)}",
             params=params,
+            headers=self._headers,
             within=BLOCKING_TIMEOUT_S if index else DEFAULT_TIMEOUT_S,
         )
         return answer

@@ -30,15 +30,13 @@ _TOO_MANY_REQUESTS = 429
 
 
 class PooledTransport(HTTPClient):  # type: ignore[misc] # python-consul2 has no types
-    """HTTP to one Consul address."""
+    """HTTP to one Consul address. Redirects are not followed: a token goes nowhere else."""
 
-    def __init__(self, *, address: str, token: str | None = None) -> None:
+    def __init__(self, *, address: str) -> None:
         """``address``: base URL such as ``http://consul-server.consul.svc:8500``."""
         self._base = URL(address)
-        headers = {"X-Consul-Token": token} if token else {}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=_tls()),
-            headers=headers,
             trust_env=False,
         )
 
@@ -51,6 +49,10 @@ class PooledTransport(HTTPClient):  # type: ignore[misc] # python-consul2 has no
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
         await self._session.close()
 
     async def get(
@@ -93,7 +95,12 @@ class PooledTransport(HTTPClient):  # type: ignore[misc] # python-consul2 has no
         limits = aiohttp.ClientTimeout(total=within, sock_connect=CONNECT_TIMEOUT_S)
         try:
             async with self._session.request(
-                method, url, data=data or None, headers=headers, timeout=limits
+                method,
+                url,
+                data=data or None,
+                headers=headers,
+                timeout=limits,
+                allow_redirects=False,
             ) as answer:
                 content = await answer.read()
         except TimeoutError as error:

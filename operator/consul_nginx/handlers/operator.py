@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
+from consul_nginx.handlers.children import children_feed
 from consul_nginx.handlers.runtime import Runtime, running
 from consul_nginx.handlers.watching import Feed, watching
-from consul_nginx.kube.client import LOAD_BALANCER, SERVICE_MAPPING
+from consul_nginx.kube.children import LABEL_LOAD_BALANCER
+from consul_nginx.kube.client import (
+    CHILD_KINDS,
+    LOAD_BALANCER,
+    NAMESPACE,
+    SERVICE_MAPPING,
+    Kind,
+)
 from consul_nginx.loops.store import Store
 from consul_nginx.settings import OperatorSettings
 
@@ -22,19 +30,41 @@ async def run(settings: OperatorSettings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
         runtime = await stack.enter_async_context(running(settings))
-        feeds = {
-            plural: _feed(runtime=runtime, store=store)
-            for plural, store in runtime.resources.stores.items()
+        resources = runtime.resources
+        stores: dict[Kind, Store[Any]] = {
+            LOAD_BALANCER: resources.load_balancers,
+            SERVICE_MAPPING: resources.mappings,
+        }
+        feeds = {kind: _feed(runtime=runtime, store=store) for kind, store in stores.items()}
+        children = {
+            kind: children_feed(kind=kind, knows=runtime.knows, repair=runtime.repair)
+            for kind in CHILD_KINDS
         }
         for namespace in settings.namespaces or (None,):
             await stack.enter_async_context(
+                watching(namespace=namespace, feeds=feeds, kinds_exist=_served(runtime, *stores))
+            )
+            await stack.enter_async_context(
                 watching(
                     namespace=namespace,
-                    feeds=feeds,
-                    kinds_exist=lambda: runtime.kube.serves((LOAD_BALANCER, SERVICE_MAPPING)),
+                    feeds=children,
+                    kinds_exist=_served(runtime),
+                    label_selector=LABEL_LOAD_BALANCER,
+                )
+            )
+        if not settings.namespaces:
+            await stack.enter_async_context(
+                watching(
+                    namespace=None,
+                    feeds={NAMESPACE: _namespaces_feed(runtime)},
+                    kinds_exist=_served(runtime),
                 )
             )
         await stop.wait()
+
+
+def _served(runtime: Runtime, *kinds: Kind) -> Callable[[], Coroutine[Any, Any, bool]]:
+    return lambda: runtime.kube.serves(kinds)
 
 
 def _feed(*, runtime: Runtime, store: Store[Any]) -> Feed:
@@ -48,5 +78,19 @@ def _feed(*, runtime: Runtime, store: Store[Any]) -> Feed:
         store.put(raw)
         if event is None:
             runtime.relist.ask()
+
+    return feed
+
+
+def _namespaces_feed(runtime: Runtime) -> Feed:
+    namespaces = runtime.resources.namespaces
+
+    def feed(event: str | None, raw: Mapping[str, Any]) -> None:
+        if namespaces.labels() is None:
+            return
+        if event == "DELETED":
+            namespaces.remove(raw)
+        else:
+            namespaces.put(raw)
 
     return feed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from consul_nginx.kube.client import LOAD_BALANCER, SERVICE_MAPPING, Kind, KubeClient
+from consul_nginx.kube.client import LOAD_BALANCER, NAMESPACE, SERVICE_MAPPING, Kind, KubeClient
 from consul_nginx.kube.errors import KubeError, KubeRefused
 from consul_nginx.loops.resources import Listed, Resources
 
@@ -66,6 +66,8 @@ class Relist:
 
     async def _list(self) -> None:
         """One namespace that may not be listed keeps what is known of it, and blinds no other."""
+        if self._namespaces == (None,):
+            await self._list_namespaces()
         refusals = []
         for namespace in self._namespaces:
             try:
@@ -80,6 +82,13 @@ class Relist:
                 self._resources.take(namespace=namespace, lists=lists)
         if len(refusals) == len(self._namespaces):
             raise refusals[0]
+
+    async def _list_namespaces(self) -> None:
+        """Without the right to read them, choosing namespaces by labels is refused, not guessed."""
+        try:
+            self._resources.namespaces.replace((await self._kube.list(NAMESPACE))["items"])
+        except KubeRefused as error:
+            _log.debug("namespaces can't be listed: %s", error)
 
     async def _list_kind(self, kind: Kind, namespace: str | None) -> Listed:
         answer = await self._kube.list(kind, namespace=namespace)

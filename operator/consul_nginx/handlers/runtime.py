@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import platform
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,11 +15,15 @@ import aiohttp
 
 from consul_nginx.consul.catalog import Catalog
 from consul_nginx.consul.client import ConsulClient
+from consul_nginx.consul.sources import ConsulSources
 from consul_nginx.consul.transport import PooledTransport
 from consul_nginx.handlers.http import serve
 from consul_nginx.handlers.relist import Relist
-from consul_nginx.kube.client import KubeClient, connect
+from consul_nginx.kube.client import Kind, KubeClient, connect
 from consul_nginx.kube.data_plane import DataPlane
+from consul_nginx.loops.batching import Batcher
+from consul_nginx.loops.consul_tokens import ConsulTokens
+from consul_nginx.loops.lead import AlwaysLeading, LeaseElector
 from consul_nginx.loops.load_balancers import LoadBalancers
 from consul_nginx.loops.queue import WorkQueue
 from consul_nginx.loops.reports import Reports
@@ -40,66 +44,106 @@ from consul_nginx.settings import OperatorSettings
 _log = logging.getLogger(__name__)
 
 RESYNC_S = 300.0
+LEASE_NAME = "consul-nginx-operator"
 _LAG_PERIOD_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """What the kopf handlers feed, and the client that they share."""
+    """What the kopf handlers feed, and the client that they share.
+
+    ``knows`` says whether an object of a LoadBalancer is as we left it, ``repair`` has it applied
+    anew.
+    """
 
     kube: KubeClient
     resources: Resources
     relist: Relist
+    knows: Callable[[Kind, Mapping[str, Any], ObjectRef], bool]
+    repair: Callable[[ObjectRef], None]
 
 
 @asynccontextmanager
 async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
     """Everything but kopf, while the context lasts."""
     async with AsyncExitStack() as stack:
-        kube = await stack.enter_async_context(connect())
+        unguarded = await stack.enter_async_context(connect())
         session = await stack.enter_async_context(aiohttp.ClientSession())
         transport = await stack.enter_async_context(
-            PooledTransport(address=settings.consul_address, token=settings.consul_token)
+            PooledTransport(address=settings.consul_address)
         )
         to_do: WorkQueue[ObjectRef] = WorkQueue()
         to_report: WorkQueue[ObjectRef] = WorkQueue()
-        resources = Resources(concerns=to_do.add)
+        tasks = _Tasks()
+
+        def everything_anew() -> None:
+            """Find what was changed behind our back: read and apply everything anew."""
+            for ref in resources.load_balancers.refs() | resources.named():
+                repair(ref)
+
+        def lead_changed(leading: bool) -> None:
+            if leading:
+                everything_anew()
+
+        lead: LeaseElector | AlwaysLeading = AlwaysLeading()
+        if settings.lease_namespace is not None:
+            lead = LeaseElector(
+                kube=unguarded,
+                ref=ObjectRef(namespace=settings.lease_namespace, name=LEASE_NAME),
+                identity=settings.identity,
+                changed=lead_changed,
+            )
+        kube = unguarded.guarded(lead.require)
+        batcher = Batcher(queue=to_do, settings=lambda ref: resources.batching(ref))
+        resources = Resources(concerns=batcher.changed)
+        sources = ConsulSources(
+            own=ConsulClient(
+                http=transport,
+                datacenter=settings.consul_datacenter,
+                secret_token=settings.consul_token,
+            ),
+            connect=lambda address: PooledTransport(address=address),
+            read_token=ConsulTokens(kube=kube).read,
+        )
+        stack.push_async_callback(sources.close)
 
         def consul_changed(query: ServiceQuery) -> None:
             for ref in load_balancers.asking(query):
-                to_do.add(ref)
+                batcher.changed(ref)
 
-        catalog = Catalog(
-            reader=ConsulClient(http=transport, datacenter=settings.consul_datacenter),
-            changed=consul_changed,
-            failed=CONSUL_ERRORS.inc,
-        )
+        catalog = Catalog(reader=sources, changed=consul_changed, failed=CONSUL_ERRORS.inc)
         load_balancers = LoadBalancers(
-            kube=kube, resources=resources, catalog=catalog, nginx_image=settings.nginx_image
+            kube=kube,
+            lead=lead,
+            resources=resources,
+            catalog=catalog,
+            batcher=batcher,
+            policy=settings.policy,
+            nginx_image=settings.nginx_image,
         )
         reports = Reports(
             kube=kube,
+            lead=lead,
             resources=resources,
             load_balancers=load_balancers,
             data_plane=DataPlane(kube=kube, session=session),
-            queue=to_report,
         )
-
         relist = Relist(kube=kube, resources=resources, namespaces=settings.namespaces)
 
-        async def reconcile(ref: ObjectRef) -> None:
+        def repair(ref: ObjectRef) -> None:
+            load_balancers.forget_observed(ref)
+            to_do.add(ref)
+
+        async def reconcile(ref: ObjectRef) -> float | None:
             try:
-                await load_balancers.reconcile(ref)
+                return await load_balancers.reconcile(ref)
             finally:
                 to_report.add(ref)
 
         async def resync() -> None:
-            """Find what was changed behind our back: read and apply everything anew."""
             while True:
                 await asyncio.sleep(RESYNC_S)
-                for ref in resources.load_balancers.refs():
-                    load_balancers.forget_observed(ref)
-                    to_do.add(ref)
+                everything_anew()
 
         async def start_workers_once_synced() -> None:
             """Deciding on half of the resources would take the other half's routes down."""
@@ -114,8 +158,10 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
                 workers.create_task(resync())
 
         _register_gauges(catalog=catalog, to_do=to_do, to_report=to_report)
-        tasks = _Tasks()
         stack.push_async_callback(catalog.close)
+        if isinstance(lead, LeaseElector):
+            stack.push_async_callback(lead.release)
+            tasks.start(lead.run())
         stack.push_async_callback(tasks.stop)
         tasks.start(relist.run())
         tasks.start(start_workers_once_synced())
@@ -127,7 +173,13 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
                 ready=lambda: None if resources.synced else "resources are not listed yet",
             )
         )
-        yield Runtime(kube=kube, resources=resources, relist=relist)
+        yield Runtime(
+            kube=kube,
+            resources=resources,
+            relist=relist,
+            knows=lambda kind, raw, ref: load_balancers.knows(kind=kind, raw=raw, ref=ref),
+            repair=repair,
+        )
 
 
 class _Tasks:

@@ -1,4 +1,4 @@
-"""kopf watches our two kinds and feeds the stores, and that is all it does.
+"""kopf watches, and feeds what it sees to functions of ours, and that is all it does.
 
 ``on.event`` writes nothing to the objects: no finalizers, no annotations, so that an uninstall in
 any order hangs nothing.
@@ -9,7 +9,7 @@ cancels every task of its loop that is younger than itself. What it feeds lives 
 
 kopf's own scanning for CRDs is off: it looks once when a CRD is established, and stays deaf for a
 kind that the API server's discovery tells of a moment later (seen with 1.45.2). It is begun when
-discovery knows both kinds instead, and needs no right to read CRDs and namespaces.
+discovery knows the kinds instead, and needs no right to read CRDs and namespaces.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from typing import Any, cast
 import kopf
 
 from consul_nginx.handlers.login import login
-from consul_nginx.model.kubernetes import GROUP, VERSION
+from consul_nginx.kube.client import Kind
+from consul_nginx.model.kubernetes import GROUP
 
 _log = logging.getLogger(__name__)
 
@@ -41,15 +42,20 @@ KindsExist = Callable[[], Coroutine[Any, Any, bool]]
 
 @asynccontextmanager
 async def watching(
-    *, namespace: str | None, feeds: Mapping[str, Feed], kinds_exist: KindsExist
+    *,
+    namespace: str | None,
+    feeds: Mapping[Kind, Feed],
+    kinds_exist: KindsExist,
+    label_selector: str | None = None,
 ) -> AsyncIterator[None]:
     """Watch one namespace, or all of them, while the context lasts.
 
     Each namespace has a kopf of its own: one that was deleted, or may no longer be read, ends its
     kopf again and again, and no other.
 
-    ``feeds`` has a function for each plural; it is called with kopf's type of event (None for an
+    ``feeds`` has a function for each kind; it is called with kopf's type of event (None for an
     object of a list) and the object. It and ``kinds_exist`` run in the event loop of the caller.
+    With ``label_selector``, only objects that it selects are watched.
     """
     loop = asyncio.get_running_loop()
     stop: Future[None] = Future()
@@ -57,7 +63,7 @@ async def watching(
         target=_watch_until,
         kwargs={
             "stop": stop,
-            "registry": _registry(feeds=feeds, loop=loop),
+            "registry": _registry(feeds=feeds, loop=loop, label_selector=label_selector),
             "namespace": namespace,
             "kinds_exist": lambda: asyncio.run_coroutine_threadsafe(kinds_exist(), loop).result(),
         },
@@ -122,20 +128,27 @@ async def _watch_once(
 
 
 def _registry(
-    *, feeds: Mapping[str, Feed], loop: asyncio.AbstractEventLoop
+    *,
+    feeds: Mapping[Kind, Feed],
+    loop: asyncio.AbstractEventLoop,
+    label_selector: str | None,
 ) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
     @kopf.on.startup(registry=registry)
     def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         _configure(settings)
+        if label_selector is not None:
+            for kind in feeds:
+                key = (kind.group, kind.version, kind.plural)
+                settings.watching.label_selectors[key] = label_selector
 
     @kopf.on.login(registry=registry)
     def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:
         return login(**kwargs)
 
-    for plural, feed in feeds.items():
-        kopf.on.event(GROUP, VERSION, plural, registry=registry, id=plural)(
+    for kind, feed in feeds.items():
+        kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=kind.plural)(
             _handing_over(feed=feed, loop=loop)
         )
     return registry

@@ -1,8 +1,4 @@
-"""The Kubernetes objects of a LoadBalancer's nginx pods. Pure: a LoadBalancer in, objects out.
-
-Nothing that changes in daily life (listener ports, endpoints, certificates) is in the pod
-template: each change of it would roll the whole fleet.
-"""
+"""The Kubernetes objects of a LoadBalancer. Pure: a LoadBalancer in, objects out."""
 
 from __future__ import annotations
 
@@ -10,15 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from consul_nginx.kube.client import LOAD_BALANCER
-from consul_nginx.model.kubernetes import GROUP, LoadBalancer, ObjectRef
-from consul_nginx.model.layout import AGENT_PORT, AGENT_UID, NGINX_UID, SHARED_GID, Layout
+from consul_nginx.kube.nginx_pod import pod_spec
+from consul_nginx.model.kubernetes import GROUP, Access, LoadBalancer, ObjectRef, Workload
 
-PRE_STOP_S = 5
 LABEL_LOAD_BALANCER = f"{GROUP}/load-balancer"
 MANAGED_BY = "consul-nginx-operator"
-
-_TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
-_PYTHON = "/opt/consul-nginx/bin/python"
 
 
 def config_map_ref(load_balancer: ObjectRef) -> ObjectRef:
@@ -73,14 +65,15 @@ def _config_map(
 
 
 def data_plane(*, load_balancer: LoadBalancer, image: str) -> list[dict[str, Any]]:
-    """Everything but the ConfigMap, in the order in which it is applied."""
+    """Everything but the ConfigMaps, in the order in which it is applied."""
+    workload = _deployment if load_balancer.pods.workload is Workload.DEPLOYMENT else _daemon_set
     return [
         _service_account(load_balancer),
         _role(load_balancer),
         _role_binding(load_balancer),
-        _service(load_balancer),
+        *([_service(load_balancer)] if load_balancer.access is Access.SERVICE else []),
         _disruption_budget(load_balancer),
-        _deployment(load_balancer=load_balancer, image=image),
+        workload(load_balancer=load_balancer, image=image),
     ]
 
 
@@ -183,123 +176,57 @@ def _disruption_budget(load_balancer: LoadBalancer) -> dict[str, Any]:
 
 def _deployment(*, load_balancer: LoadBalancer, image: str) -> dict[str, Any]:
     body = _object(load_balancer=load_balancer, api_version="apps/v1", kind="Deployment")
-    labels = selector_labels(load_balancer.meta.ref)
+    # Where pods take ports of their node, a new one needs the place of an old one.
+    takes_ports = load_balancer.access is not Access.SERVICE
     return {
         **body,
         "spec": {
             "replicas": load_balancer.pods.replicas,
-            "selector": {"matchLabels": labels},
+            "selector": {"matchLabels": selector_labels(load_balancer.meta.ref)},
             "strategy": {
                 "type": "RollingUpdate",
-                "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
+                "rollingUpdate": {
+                    "maxUnavailable": int(takes_ports),
+                    "maxSurge": int(not takes_ports),
+                },
             },
-            "template": {
-                "metadata": {"labels": {"app.kubernetes.io/name": "nginx", **labels}},
-                "spec": _pod(load_balancer=load_balancer, image=image, labels=labels),
-            },
+            "template": _template(load_balancer=load_balancer, image=image),
         },
     }
 
 
-def _pod(*, load_balancer: LoadBalancer, image: str, labels: Mapping[str, str]) -> dict[str, Any]:
+def _daemon_set(*, load_balancer: LoadBalancer, image: str) -> dict[str, Any]:
+    body = _object(load_balancer=load_balancer, api_version="apps/v1", kind="DaemonSet")
+    takes_ports = load_balancer.access is not Access.SERVICE
     return {
-        "serviceAccountName": load_balancer.meta.ref.name,
-        # Only the agent gets a token, by a volume that only it mounts.
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": PRE_STOP_S + load_balancer.reload.shutdown_timeout + 5,
-        "securityContext": {
-            "runAsNonRoot": True,
-            # containerd refuses a pod's sandbox that has a group without a user.
-            "runAsUser": NGINX_UID,
-            "runAsGroup": SHARED_GID,
-            "fsGroup": SHARED_GID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-            # Port 80 without any capability.
-            "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}],
-        },
-        "topologySpreadConstraints": [
-            {
-                "maxSkew": 1,
-                "topologyKey": "kubernetes.io/hostname",
-                "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": dict(labels)},
-            }
-        ],
-        "initContainers": [_agent(load_balancer=load_balancer, image=image)],
-        "containers": [_nginx(load_balancer=load_balancer, image=image)],
-        "volumes": [
-            {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "256Mi"}},
-            {"name": "temp", "emptyDir": {"sizeLimit": "4Gi"}},
-            {"name": "api-token", "projected": {"defaultMode": 0o440, "sources": _TOKEN_SOURCES}},
-        ],
-    }
-
-
-_TOKEN_SOURCES: list[dict[str, Any]] = [
-    {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
-    {
-        "configMap": {
-            "name": "kube-root-ca.crt",
-            "items": [{"key": "ca.crt", "path": "ca.crt"}],
-        }
-    },
-]
-
-_RUN_MOUNT = {"name": "run", "mountPath": str(Layout().root)}
-
-
-def _security(uid: int) -> dict[str, Any]:
-    return {
-        "runAsUser": uid,
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
-
-
-def _http_probe(path: str, **timing: int) -> dict[str, Any]:
-    return {"httpGet": {"path": path, "port": AGENT_PORT}, "timeoutSeconds": 2, **timing}
-
-
-def _agent(*, load_balancer: LoadBalancer, image: str) -> dict[str, Any]:
-    """Native sidecar: starts first, and nginx only once a bundle is unpacked."""
-    return {
-        "name": "agent",
-        "image": image,
-        "restartPolicy": "Always",
-        "command": [_PYTHON, "-m", "consul_nginx.agent"],
-        "env": [
-            {"name": "CONFIGMAP_NAME", "value": config_map_ref(load_balancer.meta.ref).name},
-            {
-                "name": "POD_NAMESPACE",
-                "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}},
+        **body,
+        "spec": {
+            "selector": {"matchLabels": selector_labels(load_balancer.meta.ref)},
+            "updateStrategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {
+                    "maxUnavailable": int(takes_ports),
+                    "maxSurge": int(not takes_ports),
+                },
             },
-            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-        ],
-        "ports": [{"name": "agent", "containerPort": AGENT_PORT, "protocol": "TCP"}],
-        "startupProbe": _http_probe("/startedz", periodSeconds=1, failureThreshold=600),
-        "livenessProbe": _http_probe("/healthz", periodSeconds=10, failureThreshold=6),
-        "resources": {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"memory": "128Mi"}},
-        "securityContext": _security(AGENT_UID),
-        "volumeMounts": [
-            _RUN_MOUNT,
-            {"name": "api-token", "mountPath": _TOKEN_FOLDER, "readOnly": True},
-        ],
+            "template": _template(load_balancer=load_balancer, image=image),
+        },
     }
 
 
-def _nginx(*, load_balancer: LoadBalancer, image: str) -> dict[str, Any]:
-    container: dict[str, Any] = {
-        "name": "nginx",
-        "image": image,
-        "command": [_PYTHON, "-m", "consul_nginx.agent.supervisor"],
-        "readinessProbe": _http_probe("/readyz", periodSeconds=2, failureThreshold=2),
-        # Endpoints of Services forget a pod a moment after it began to stop: serve on that long.
-        "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_S}}},
-        "securityContext": _security(NGINX_UID),
-        "volumeMounts": [_RUN_MOUNT, {"name": "temp", "mountPath": str(Layout().temp)}],
+def _template(*, load_balancer: LoadBalancer, image: str) -> dict[str, Any]:
+    labels = selector_labels(load_balancer.meta.ref)
+    metadata: dict[str, Any] = {
+        "labels": {**load_balancer.pods.labels, "app.kubernetes.io/name": "nginx", **labels}
     }
-    if load_balancer.pods.resources:
-        container["resources"] = dict(load_balancer.pods.resources)
-    return container
+    if load_balancer.pods.annotations:
+        metadata["annotations"] = dict(load_balancer.pods.annotations)
+    return {
+        "metadata": metadata,
+        "spec": pod_spec(
+            load_balancer=load_balancer,
+            image=image,
+            labels=labels,
+            config_map=config_map_ref(load_balancer.meta.ref).name,
+        ),
+    }

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ class Kind:
     plural: str
     version: str = "v1"
     group: str = ""
+    namespaced: bool = True
 
     @property
     def api_version(self) -> str:
@@ -45,11 +46,16 @@ class Kind:
 CONFIG_MAP = Kind(kind="ConfigMap", plural="configmaps")
 POD = Kind(kind="Pod", plural="pods")
 SERVICE = Kind(kind="Service", plural="services")
+LEASE = Kind(kind="Lease", plural="leases", group="coordination.k8s.io")
+EVENT = Kind(kind="Event", plural="events")
 SERVICE_ACCOUNT = Kind(kind="ServiceAccount", plural="serviceaccounts")
 POD_DISRUPTION_BUDGET = Kind(
     kind="PodDisruptionBudget", plural="poddisruptionbudgets", group="policy"
 )
 DEPLOYMENT = Kind(kind="Deployment", plural="deployments", group="apps")
+DAEMON_SET = Kind(kind="DaemonSet", plural="daemonsets", group="apps")
+SECRET = Kind(kind="Secret", plural="secrets")
+NAMESPACE = Kind(kind="Namespace", plural="namespaces", namespaced=False)
 ROLE = Kind(kind="Role", plural="roles", group="rbac.authorization.k8s.io")
 ROLE_BINDING = Kind(kind="RoleBinding", plural="rolebindings", group="rbac.authorization.k8s.io")
 LOAD_BALANCER = Kind(kind="LoadBalancer", plural="loadbalancers", group=GROUP, version=VERSION)
@@ -62,18 +68,30 @@ DATA_PLANE_KINDS = {
         SERVICE,
         SERVICE_ACCOUNT,
         DEPLOYMENT,
+        DAEMON_SET,
         ROLE,
         ROLE_BINDING,
         POD_DISRUPTION_BUDGET,
     )
 }
 
+CHILD_KINDS = (CONFIG_MAP, *DATA_PLANE_KINDS.values())
+
 
 class KubeClient:
-    """Objects as plain mappings; errors as in ``errors.py``; 404 on reading as None."""
+    """Objects as plain mappings; errors as in ``errors.py``; 404 on reading as None.
 
-    def __init__(self, *, api: ApiClient) -> None:
+    ``may_write`` is called before every write and raises when there must be none.
+    """
+
+    def __init__(self, *, api: ApiClient, may_write: Callable[[], None] = lambda: None) -> None:
+        self._api = api
         self._dynamic = DynamicClient(api)
+        self._may_write = may_write
+
+    def guarded(self, may_write: Callable[[], None]) -> KubeClient:
+        """The same connection for somebody whose writes depend on ``may_write``."""
+        return KubeClient(api=self._api, may_write=may_write)
 
     async def get(self, kind: Kind, ref: ObjectRef) -> Raw | None:
         """Read one object; None when there is none."""
@@ -94,6 +112,7 @@ class KubeClient:
 
     async def create(self, kind: Kind, body: Raw) -> Raw:
         """Create; raises ``KubeConflict`` when it exists."""
+        self._may_write()
         return await self._call(
             self._resource(kind).create(body=dict(body), field_manager=FIELD_MANAGER, **_OPTIONS)
         )
@@ -102,6 +121,7 @@ class KubeClient:
         """Replace the version that ``metadata.resourceVersion`` names, else ``KubeConflict``."""
         if "resourceVersion" not in body["metadata"]:
             raise ValueError("a replacement names the resourceVersion that it replaces")
+        self._may_write()
         try:
             return await self._call(
                 self._resource(kind).replace(
@@ -121,7 +141,12 @@ class KubeClient:
         return await self.create(kind, body)
 
     async def apply(self, kind: Kind, body: Raw) -> Raw:
-        """Server-side apply with our one field manager; what others set on it is theirs."""
+        """Server-side apply with our one field manager; what others set on it is theirs.
+
+        With a ``metadata.resourceVersion`` in the body only that version is changed, else
+        ``KubeConflict``.
+        """
+        self._may_write()
         return await self._call(
             self._resource(kind).server_side_apply(
                 body=dict(body),
@@ -133,10 +158,11 @@ class KubeClient:
         )
 
     async def apply_status(self, kind: Kind, body: Raw) -> Raw | None:
-        """Server-side apply of the status of the object that ``metadata.uid`` names.
+        """Server-side apply of the status of the version that the body names.
 
-        None when that object is gone: nothing to report to.
+        None when the object is gone, ``KubeConflict`` when it has another version.
         """
+        self._may_write()
         try:
             return await self._call(
                 self._resource(kind).status.server_side_apply(
@@ -148,8 +174,30 @@ class KubeClient:
                     **_OPTIONS,
                 )
             )
-        except (_NotFound, KubeConflict):
+        except _NotFound:
             return None
+
+    async def delete(self, kind: Kind, raw: Raw) -> None:
+        """Delete exactly the version ``raw`` of an object, else ``KubeConflict``."""
+        self._may_write()
+        metadata = raw["metadata"]
+        body = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {
+                "uid": metadata["uid"],
+                "resourceVersion": metadata["resourceVersion"],
+            },
+        }
+        with suppress(_NotFound):
+            await self._call(
+                self._resource(kind).delete(
+                    name=metadata["name"],
+                    namespace=metadata["namespace"],
+                    body=body,
+                    **_OPTIONS,
+                )
+            )
 
     async def serves(self, kinds: Iterable[Kind]) -> bool:
         """Whether the API server's discovery knows all of ``kinds``, as after CRDs are applied."""
@@ -172,7 +220,7 @@ class KubeClient:
             api_version=kind.version,
             kind=kind.kind,
             name=kind.plural,
-            namespaced=True,
+            namespaced=kind.namespaced,
             subresources={
                 "status": {
                     "name": f"{kind.plural}/status",

@@ -44,12 +44,12 @@ class DataPlane:
     async def _ask(self, pod: Raw) -> PodReport:
         name, ready, address = _name(pod), _is_ready(pod), pod["status"].get("podIP")
         if not address:
-            return PodReport(pod=name, ready=False, problem=_waiting_reason(pod))
+            return PodReport(pod=name, ready=False, host=_host(pod), problem=_waiting_reason(pod))
         try:
             status = await self._status(address)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             return self._silent(pod=pod, why=type(error).__name__)
-        report = _report(name=name, ready=ready, status=status)
+        report = _report(pod=pod, ready=ready, status=status)
         self._said[_key(pod)] = (time.monotonic(), report)
         return report
 
@@ -66,7 +66,7 @@ class DataPlane:
         if ready and said is not None and time.monotonic() - at < BELIEVED_S:
             return said
         problem = _waiting_reason(pod) or f"agent does not answer: {why}"
-        return PodReport(pod=_name(pod), ready=ready, problem=problem)
+        return PodReport(pod=_name(pod), ready=ready, host=_host(pod), problem=problem)
 
     def _forget(self, *, load_balancer: ObjectRef, names: set[str]) -> None:
         prefix = f"{load_balancer}/"
@@ -75,8 +75,22 @@ class DataPlane:
                 del self._said[key]
 
 
+def desired_pods(workload: Raw | None) -> int:
+    """Pods that a Deployment or DaemonSet asks for."""
+    if workload is None:
+        return 0
+    if workload["kind"] == "DaemonSet":
+        return int((workload.get("status") or {}).get("desiredNumberScheduled", 0))
+    return int(workload["spec"]["replicas"])
+
+
 def _name(pod: Raw) -> str:
     return str(pod["metadata"]["name"])
+
+
+def _host(pod: Raw) -> str | None:
+    host: str | None = pod["status"].get("hostIP")
+    return host
 
 
 def _key(pod: Raw) -> str:
@@ -118,12 +132,13 @@ def _waiting_reason(pod: Raw) -> str | None:
     return None
 
 
-def _report(*, name: str, ready: bool, status: Any) -> PodReport:
+def _report(*, pod: Raw, ready: bool, status: Any) -> PodReport:
     serving = status.get("serving") or {}
     rejection = status.get("rejection") or {}
     return PodReport(
-        pod=name,
+        pod=_name(pod),
         ready=ready,
+        host=_host(pod),
         revision=serving.get("revision"),
         rejection=(f"{rejection.get('stage')}: {rejection.get('message')}" if rejection else None),
     )

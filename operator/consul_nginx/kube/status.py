@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from consul_nginx.kube.client import Kind, Raw
-from consul_nginx.model.kubernetes import Meta
 from consul_nginx.model.verdict import Condition
 
 _MAX_MESSAGE = 4096
@@ -49,12 +48,14 @@ def without_times(status: Raw) -> dict[str, Any]:
     }
 
 
-def status_body(*, kind: Kind, meta: Meta, status: Mapping[str, Any]) -> dict[str, Any]:
-    """Body of a server-side apply of the status of exactly the object with this uid."""
+def status_body(*, kind: Kind, raw: Raw, status: Mapping[str, Any]) -> dict[str, Any]:
+    """Body of a server-side apply of the status of exactly this version of an object."""
+    metadata = raw["metadata"]
+    names = ("name", "namespace", "uid", "resourceVersion")
     return {
         "apiVersion": kind.api_version,
         "kind": kind.kind,
-        "metadata": {"name": meta.ref.name, "namespace": meta.ref.namespace, "uid": meta.uid},
+        "metadata": {name: metadata[name] for name in names},
         "status": dict(status),
     }
 

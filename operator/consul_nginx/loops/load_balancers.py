@@ -10,14 +10,17 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from consul_nginx.consul.catalog import Catalog
-from consul_nginx.kube.children import config_map, config_map_ref, data_plane
-from consul_nginx.kube.client import CONFIG_MAP, DATA_PLANE_KINDS, KubeClient
+from consul_nginx.kube.children import config_map, config_map_ref, state_ref
+from consul_nginx.kube.client import CONFIG_MAP, Kind, KubeClient
 from consul_nginx.kube.errors import KubeConflict, KubeRefused
-from consul_nginx.kube.ownership import get_own, owner_uid
-from consul_nginx.kube.state import essence
+from consul_nginx.kube.ownership import get_own, is_newer, owner_uid
+from consul_nginx.kube.state import State, essence
+from consul_nginx.loops.batching import Batcher
+from consul_nginx.loops.children import Children
+from consul_nginx.loops.lead import Lead
 from consul_nginx.loops.memory import Memory, Remembered
 from consul_nginx.loops.resources import Resources
 from consul_nginx.metrics import CONFIGMAP_BYTES, CONFIGMAP_WRITES
@@ -25,23 +28,32 @@ from consul_nginx.model.bundle import Bundle, BundleError, decode, encode
 from consul_nginx.model.consul import ServiceQuery, Snapshot
 from consul_nginx.model.kubernetes import LoadBalancer, Meta, ObjectRef, ServiceMapping
 from consul_nginx.model.layout import Layout
+from consul_nginx.model.policy import Policy
+from consul_nginx.model.verdict import Condition, accepted
 from consul_nginx.nginx.render import render
-from consul_nginx.plan.load_balancer import Plan, plan_load_balancer
-from consul_nginx.resources.base import Invalid
+from consul_nginx.plan.acceptance import with_stand_in
+from consul_nginx.plan.load_balancer import Plan, bound, plan_load_balancer
+from consul_nginx.plan.permissions import Permissions, consul_objection
+from consul_nginx.resources.base import Invalid, invalid
 
 _log = logging.getLogger(__name__)
 
 FIRST_ANSWER_PATIENCE_S = 2.0
+CHILDREN_NOT_SETTLED_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Programme:
-    """What a LoadBalancer's nginx was told last.
+    """What a LoadBalancer's nginx was told last, or would be if it were not paused.
 
-    ``contained`` says for each object, by uid, its generation and the first revision with it.
+    ``accepted`` is the verdict on the LoadBalancer itself: when it is a rejection, an earlier form
+    of it was planned. ``contained`` says for each object, by uid, its generation and the first
+    revision with it.
     """
 
+    accepted: Condition
     plan: Plan
+    paused: bool
     revision: int
     written_at: float
     contained: Mapping[str, tuple[int, int]]
@@ -65,9 +77,16 @@ class _Written:
 
 @dataclass(frozen=True, kw_only=True)
 class _Gathered:
+    """All that a plan is made from.
+
+    ``load_balancer`` is the form to serve: the present one, or when that is rejected the one that
+    was accepted last. ``state`` is to be remembered if the plan accepts its mappings.
+    """
+
+    accepted: Condition
     load_balancer: LoadBalancer
     mappings: tuple[ServiceMapping, ...]
-    raws: Mapping[str, Mapping[str, Any]]
+    present: State
     memory: Remembered
     remembered: Mapping[str, ServiceMapping]
     snapshot: Snapshot
@@ -81,22 +100,27 @@ class LoadBalancers:
         self,
         *,
         kube: KubeClient,
+        lead: Lead,
         resources: Resources,
         catalog: Catalog,
+        batcher: Batcher,
+        policy: Policy,
         nginx_image: str,
         wall_clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._kube = kube
+        self._lead = lead
         self._resources = resources
         self._catalog = catalog
-        self._nginx_image = nginx_image
+        self._batcher = batcher
+        self._policy = policy
         self._wall_clock_ms = wall_clock_ms
         self._written: dict[ObjectRef, _Written] = {}
-        self._applied: dict[ObjectRef, list[dict[str, Any]]] = {}
         self._programmes: dict[ObjectRef, Programme] = {}
         self._refusals: dict[ObjectRef, str] = {}
         self._queries: dict[ObjectRef, frozenset[ServiceQuery]] = {}
         self._memory = Memory(kube=kube)
+        self._children = Children(kube=kube, lead=lead, image=nginx_image)
 
     def programme(self, ref: ObjectRef) -> Programme | None:
         """What its nginx was told last by this process; None before the first time."""
@@ -106,43 +130,67 @@ class LoadBalancers:
         """What the API server had against the latest reconciliation; None when it was done."""
         return self._refusals.get(ref)
 
-    async def reconcile(self, ref: ObjectRef) -> None:
-        """Bring one LoadBalancer's ConfigMap and data plane to what they should be."""
+    async def reconcile(self, ref: ObjectRef) -> float | None:
+        """Bring one LoadBalancer's ConfigMap and objects to what they should be.
+
+        Returns in how many seconds to come again, None when everything is done.
+        """
+        self._batcher.began(ref)
         try:
-            await self._reconcile(ref)
+            again = await self._reconcile(ref)
         except KubeRefused as error:
             self._refusals[ref] = str(error).strip()
             raise
+        except KubeConflict:
+            self.forget_observed(ref)
+            await self._lead.confirm()
+            raise
         self._refusals.pop(ref, None)
+        return again
 
-    async def _reconcile(self, ref: ObjectRef) -> None:
+    async def _reconcile(self, ref: ObjectRef) -> float | None:
         gathered = await self._gather(ref)
         if gathered is None:
-            return
+            return None
         plan = plan_load_balancer(
             load_balancer=gathered.load_balancer,
             mappings=gathered.mappings,
             snapshot=gathered.snapshot,
             remembered=gathered.remembered,
-        )
-        await self._memory.keep(
-            load_balancer=gathered.load_balancer,
-            plan=plan,
-            present=gathered.raws,
-            before=gathered.memory,
+            permissions=self._permissions(),
         )
         bundle = render(
             configuration=plan.configuration, layout=Layout(), previous=gathered.written.files
         )
+        if gathered.load_balancer.paused:
+            self._remember(gathered=gathered, plan=plan, bundle=bundle, written=gathered.written)
+            return None
+        # Standbys come to here: when one of them begins to lead, it knows everything already.
+        self._lead.require()
+        await self._memory.keep(
+            load_balancer=gathered.load_balancer,
+            state=_to_remember(gathered=gathered, plan=plan),
+            before=gathered.memory,
+        )
         written = await self._apply_config_map(gathered=gathered, bundle=bundle)
-        self._remember(ref=ref, gathered=gathered, plan=plan, revision=written.revision)
-        await self._apply_data_plane(gathered.load_balancer)
+        self._remember(gathered=gathered, plan=plan, bundle=bundle, written=written)
+        settled = await self._children.apply(gathered.load_balancer)
+        return None if settled else CHILDREN_NOT_SETTLED_S
 
     def forget_observed(self, ref: ObjectRef) -> None:
         """Read and apply everything anew next time: hand edits are found by that."""
         self._written.pop(ref, None)
-        self._applied.pop(ref, None)
+        self._children.forget(ref)
         self._memory.forget(ref)
+
+    def knows(self, *, kind: Kind, raw: Mapping[str, Any], ref: ObjectRef) -> bool:
+        """Whether an object of a LoadBalancer is as it was last seen or written here, or older."""
+        if kind is not CONFIG_MAP:
+            return self._children.knows(raw, kind, ref)
+        if raw["metadata"]["name"] == state_ref(ref).name:
+            return self._memory.knows(raw, ref)
+        written = self._written.get(ref)
+        return written is None or not is_newer(raw, than=written.resource_version)
 
     def asking(self, query: ServiceQuery) -> frozenset[ObjectRef]:
         """LoadBalancers that an answer to ``query`` concerns."""
@@ -151,29 +199,73 @@ class LoadBalancers:
     async def _gather(self, ref: ObjectRef) -> _Gathered | None:
         stored = self._resources.load_balancers.get(ref)
         if stored is None:
-            self.forget_observed(ref)
+            self._forget(ref)
+            return None
+        memory = await self._memory.recall(ref)
+        accepted_now = self.verdict(stored.value)
+        load_balancer = (
+            memory.load_balancer
+            if isinstance(stored.value, Invalid) or not accepted_now.is_true
+            else stored.value
+        )
+        if not self._can_be_served(load_balancer, uid=stored.value.meta.uid):
             self._programmes.pop(ref, None)
-            self._ask(ref, frozenset())
             return None
-        if isinstance(stored.value, Invalid):
-            return None
-        memory = await self._memory.recall(stored.value)
         mappings = self._resources.mappings_of(ref)
+        valid = tuple(
+            bound(mapping=mapping, load_balancer=load_balancer) for mapping in mappings.valid
+        )
         remembered = {
-            uid: mapping for uid, mapping in memory.mappings.items() if uid in mappings.raws
+            uid: bound(mapping=mapping, load_balancer=load_balancer)
+            for uid, mapping in memory.mappings.items()
+            if uid in mappings.raws
         }
-        queries = frozenset(item.backend for item in (*mappings.valid, *remembered.values()))
+        queries = frozenset(item.backend for item in (*valid, *remembered.values()))
         self._ask(ref, queries)
         await self._catalog.heard(queries, patience=FIRST_ANSWER_PATIENCE_S)
         return _Gathered(
-            load_balancer=stored.value,
-            mappings=mappings.valid,
-            raws={uid: essence(raw) for uid, raw in mappings.raws.items()},
+            accepted=accepted_now,
+            load_balancer=load_balancer,
+            mappings=valid,
+            present=State(
+                load_balancer=essence(stored.raw),
+                mappings={uid: essence(raw) for uid, raw in mappings.raws.items()},
+            ),
             memory=memory,
             remembered=remembered,
             snapshot=self._catalog.snapshot(),
-            written=await self._read_config_map(stored.value),
+            written=await self._read_config_map(load_balancer),
         )
+
+    def verdict(self, load_balancer: LoadBalancer | Invalid) -> Condition:
+        """``Accepted`` of a LoadBalancer."""
+        if isinstance(load_balancer, Invalid):
+            return invalid(load_balancer)
+        objection = consul_objection(load_balancer=load_balancer, policy=self._policy)
+        return objection or accepted()
+
+    def _can_be_served(
+        self, load_balancer: LoadBalancer | None, *, uid: str
+    ) -> TypeGuard[LoadBalancer]:
+        """Whether a form may be served: not that of an earlier LoadBalancer of the same name."""
+        return (
+            load_balancer is not None
+            and load_balancer.meta.uid == uid
+            and self.verdict(load_balancer).is_true
+        )
+
+    def _permissions(self) -> Permissions:
+        return Permissions(
+            policy=self._policy, namespace_labels=self._resources.namespaces.labels()
+        )
+
+    def _forget(self, ref: ObjectRef) -> None:
+        """The LoadBalancer is gone."""
+        self.forget_observed(ref)
+        self._children.forget_all(ref)
+        self._programmes.pop(ref, None)
+        self._batcher.forget(ref)
+        self._ask(ref, frozenset())
 
     def _ask(self, ref: ObjectRef, queries: frozenset[ServiceQuery]) -> None:
         """Have Consul watched for what any LoadBalancer asks."""
@@ -191,7 +283,7 @@ class LoadBalancers:
             kube=self._kube,
             kind=CONFIG_MAP,
             ref=config_map_ref(load_balancer.meta.ref),
-            load_balancer=load_balancer,
+            owner=load_balancer.meta.ref,
         )
         written = _Written() if raw is None else _as_written(raw)
         self._written[load_balancer.meta.ref] = written
@@ -208,47 +300,58 @@ class LoadBalancers:
             data=encode(bundle=bundle, revision=revision),
             resource_version=before.resource_version,
         )
-        try:
-            raw = await self._kube.write(CONFIG_MAP, body)
-        except KubeConflict:
-            self._written.pop(ref, None)
-            raise
+        raw = await self._kube.write(CONFIG_MAP, body)
         _log.info("%s: revision %d, bundle %.12s, written for nginx", ref, revision, bundle.hash)
+        size = sum(len(text) for text in bundle.files.values())
         CONFIGMAP_WRITES.inc()
-        CONFIGMAP_BYTES.inc(sum(len(text) for text in bundle.files.values()))
+        CONFIGMAP_BYTES.inc(size)
+        self._batcher.wrote(ref, size)
         written = self._written[ref] = _as_written(raw)
         return written
 
-    async def _apply_data_plane(self, load_balancer: LoadBalancer) -> None:
-        desired = data_plane(load_balancer=load_balancer, image=self._nginx_image)
-        if self._applied.get(load_balancer.meta.ref) == desired:
-            return
-        for body in desired:
-            kind = DATA_PLANE_KINDS[body["kind"]]
-            await get_own(
-                kube=self._kube,
-                kind=kind,
-                ref=load_balancer.meta.ref,
-                load_balancer=load_balancer,
-            )
-            await self._kube.apply(kind, body)
-        self._applied[load_balancer.meta.ref] = desired
-
-    def _remember(self, *, ref: ObjectRef, gathered: _Gathered, plan: Plan, revision: int) -> None:
+    def _remember(
+        self, *, gathered: _Gathered, plan: Plan, bundle: Bundle, written: _Written
+    ) -> None:
+        ref = gathered.load_balancer.meta.ref
         before = self._programmes.get(ref)
-        known = before.contained if before is not None else {}
-        metas = [gathered.load_balancer.meta, *(mapping.meta for mapping in gathered.mappings)]
-        self._programmes[ref] = Programme(
-            plan=plan,
-            revision=revision,
-            written_at=time.monotonic(),
-            contained={
-                meta.uid: known[meta.uid]
-                if known.get(meta.uid, (None, 0))[0] == meta.generation
-                else (meta.generation, revision)
+        contained = dict(before.contained) if before is not None else {}
+        if bundle.hash == written.hash:
+            metas = [mapping.meta for mapping in gathered.mappings]
+            if gathered.accepted.is_true:
+                metas.append(gathered.load_balancer.meta)
+            contained = {
+                meta.uid: contained[meta.uid]
+                if contained.get(meta.uid, (None, 0))[0] == meta.generation
+                else (meta.generation, written.revision)
                 for meta in metas
-            },
+            }
+        self._programmes[ref] = Programme(
+            accepted=with_stand_in(
+                gathered.accepted,
+                None if gathered.accepted.is_true else gathered.load_balancer.meta.generation,
+            ),
+            plan=plan,
+            paused=gathered.load_balancer.paused,
+            revision=written.revision,
+            written_at=time.monotonic(),
+            contained=contained,
         )
+
+
+def _to_remember(*, gathered: _Gathered, plan: Plan) -> State:
+    """What is accepted now, and for the rest what was remembered of it."""
+    before = gathered.memory.state
+    accepted_uids = {m.meta.uid for m, verdict in plan.mappings if verdict.accepted.is_true}
+    return State(
+        load_balancer=gathered.present.load_balancer
+        if gathered.accepted.is_true
+        else before.load_balancer,
+        mappings={
+            uid: raw if uid in accepted_uids else before.mappings[uid]
+            for uid, raw in gathered.present.mappings.items()
+            if uid in accepted_uids or uid in before.mappings
+        },
+    )
 
 
 def _as_written(raw: Mapping[str, Any]) -> _Written:

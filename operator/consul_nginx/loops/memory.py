@@ -1,4 +1,4 @@
-"""The last accepted form of every mapping: what a rejected edit falls back to."""
+"""What was accepted last: a rejected edit falls back to it."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from dataclasses import dataclass, field
 from consul_nginx.kube.children import state_config_map, state_ref
 from consul_nginx.kube.client import CONFIG_MAP, KubeClient, Raw
 from consul_nginx.kube.errors import KubeConflict
-from consul_nginx.kube.ownership import get_own, owner_uid
-from consul_nginx.kube.state import decode_state, encode_state
+from consul_nginx.kube.ownership import get_own, is_newer, owner_uid
+from consul_nginx.kube.state import State, decode_state, encode_state
 from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef, ServiceMapping
-from consul_nginx.plan.load_balancer import Plan
 from consul_nginx.resources.base import Invalid
+from consul_nginx.resources.load_balancer import parse_load_balancer
 from consul_nginx.resources.service_mapping import parse_service_mapping
 
 
 @dataclass(frozen=True, kw_only=True)
 class Remembered:
-    """Mappings by uid as the state ConfigMap has them, and its resourceVersion.
+    """The state ConfigMap's content, and its resourceVersion.
 
-    ``mappings`` are those that can still be used, validated by today's rules.
+    ``load_balancer`` and ``mappings`` (by uid) are what can still be used of it, validated by
+    today's rules.
     """
 
-    raws: Mapping[str, Raw] = field(default_factory=dict)
+    state: State = field(default_factory=State)
+    load_balancer: LoadBalancer | None = None
     mappings: Mapping[str, ServiceMapping] = field(default_factory=dict)
     resource_version: str | None = None
     owner: str = ""
@@ -36,40 +38,24 @@ class Memory:
         self._kube = kube
         self._known: dict[ObjectRef, Remembered] = {}
 
-    async def recall(self, load_balancer: LoadBalancer) -> Remembered:
+    async def recall(self, ref: ObjectRef) -> Remembered:
         """What was accepted last."""
-        ref = load_balancer.meta.ref
         if ref not in self._known:
-            raw = await get_own(
-                kube=self._kube,
-                kind=CONFIG_MAP,
-                ref=state_ref(ref),
-                load_balancer=load_balancer,
-            )
+            raw = await get_own(kube=self._kube, kind=CONFIG_MAP, ref=state_ref(ref), owner=ref)
             self._known[ref] = _remembered(raw)
         return self._known[ref]
 
-    async def keep(
-        self,
-        *,
-        load_balancer: LoadBalancer,
-        plan: Plan,
-        present: Mapping[str, Raw],
-        before: Remembered,
-    ) -> None:
-        """Remember the accepted ones of ``present``, and what stands in for the others.
+    async def keep(self, *, load_balancer: LoadBalancer, state: State, before: Remembered) -> None:
+        """Remember ``state`` if it is news.
 
         ``before`` is what ``recall`` gave: it may have been forgotten since.
         """
         ref = load_balancer.meta.ref
-        accepted = {m.meta.uid for m, verdict in plan.mappings if verdict.accepted.is_true}
-        raws = {uid: raw for uid, raw in present.items() if uid in accepted}
-        raws |= {uid: before.raws[uid] for uid in present.keys() & before.raws.keys() - accepted}
-        if raws == before.raws and before.owner == load_balancer.meta.uid:
+        if state == before.state and before.owner == load_balancer.meta.uid:
             return
         body = state_config_map(
             load_balancer=load_balancer,
-            data=encode_state(raws),
+            data=encode_state(state),
             resource_version=before.resource_version,
         )
         try:
@@ -77,6 +63,11 @@ class Memory:
         except KubeConflict:
             self.forget(ref)
             raise
+
+    def knows(self, raw: Raw, ref: ObjectRef) -> bool:
+        """Whether a state ConfigMap is one that was read or written here, or older."""
+        known = self._known.get(ref)
+        return known is None or not is_newer(raw, than=known.resource_version)
 
     def forget(self, ref: ObjectRef) -> None:
         """Read it anew next time."""
@@ -86,10 +77,14 @@ class Memory:
 def _remembered(raw: Raw | None) -> Remembered:
     if raw is None:
         return Remembered()
-    raws = decode_state(raw.get("binaryData") or {})
-    parsed = {uid: parse_service_mapping(item) for uid, item in raws.items()}
+    state = decode_state(raw.get("binaryData") or {})
+    parsed = {uid: parse_service_mapping(item) for uid, item in state.mappings.items()}
+    load_balancer = (
+        parse_load_balancer(state.load_balancer) if state.load_balancer is not None else None
+    )
     return Remembered(
-        raws=raws,
+        state=state,
+        load_balancer=None if isinstance(load_balancer, Invalid) else load_balancer,
         mappings={uid: item for uid, item in parsed.items() if not isinstance(item, Invalid)},
         resource_version=raw["metadata"]["resourceVersion"],
         owner=owner_uid(raw),

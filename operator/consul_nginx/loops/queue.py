@@ -51,6 +51,15 @@ class WorkQueue(Generic[Key]):
         self._cancel_timer(key)
         self._timers[key] = loop.call_later(delay, self.add, key)
 
+    def schedule(self, key: Key, *, delay: float) -> None:
+        """Have ``key`` worked on in ``delay`` seconds, whatever was planned for later or sooner."""
+        if delay <= 0:
+            self.add(key)
+            return
+        if key not in self._dirty:
+            self._cancel_timer(key)
+            self._timers[key] = asyncio.get_running_loop().call_later(delay, self.add, key)
+
     async def get(self) -> Key:
         """Next key; ``done``, ``retry`` or ``forget`` must follow."""
         key = await self._ready.get()

@@ -11,28 +11,40 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from consul_nginx.kube.children import selector
-from consul_nginx.kube.client import LOAD_BALANCER, SERVICE, SERVICE_MAPPING, Kind, KubeClient
-from consul_nginx.kube.data_plane import DataPlane
+from consul_nginx.kube.client import (
+    DAEMON_SET,
+    DEPLOYMENT,
+    LOAD_BALANCER,
+    SERVICE,
+    SERVICE_MAPPING,
+    Kind,
+    KubeClient,
+    Raw,
+)
+from consul_nginx.kube.data_plane import DataPlane, desired_pods
+from consul_nginx.kube.ownership import is_own
 from consul_nginx.kube.status import conditions, service_addresses, status_body, without_times
+from consul_nginx.loops.lead import Lead
 from consul_nginx.loops.load_balancers import LoadBalancers, Programme
-from consul_nginx.loops.queue import WorkQueue
 from consul_nginx.loops.resources import MappingsOf, Resources
 from consul_nginx.loops.store import Store, Stored
 from consul_nginx.metrics import DROPPED_INSTANCES, ENDPOINTS, STALE_PODS
-from consul_nginx.model.kubernetes import LoadBalancer, Meta, ObjectRef, ServiceMapping
+from consul_nginx.model.kubernetes import Access, LoadBalancer, Meta, ObjectRef, ServiceMapping
 from consul_nginx.model.pods import PodReport
-from consul_nginx.model.verdict import Condition, Status, accepted, rejected
+from consul_nginx.model.verdict import Condition, Status, rejected
 from consul_nginx.plan.acceptance import with_stand_in
 from consul_nginx.plan.load_balancer import MappingVerdict
 from consul_nginx.plan.status import (
     DataPlaneState,
     data_plane_state,
+    paused,
     programmed,
     ready,
     resolved_of_all,
 )
-from consul_nginx.resources.base import Invalid
+from consul_nginx.resources.base import Invalid, invalid
 
+MAX_ADDRESSES = 16
 POLL_S = 10.0
 POLL_AFTER_WRITE_S = 0.2
 POLL_NOT_CONFORMING_S = 2.0
@@ -46,44 +58,52 @@ class Reports:
         self,
         *,
         kube: KubeClient,
+        lead: Lead,
         resources: Resources,
         load_balancers: LoadBalancers,
         data_plane: DataPlane,
-        queue: WorkQueue[ObjectRef],
     ) -> None:
         self._kube = kube
+        self._lead = lead
         self._resources = resources
         self._load_balancers = load_balancers
         self._data_plane = data_plane
-        self._queue = queue
         self._counted: dict[ObjectRef, set[ObjectRef]] = {}
 
-    async def reconcile(self, ref: ObjectRef) -> None:
-        """Ask the pods, decide on every condition, write what is new."""
+    async def reconcile(self, ref: ObjectRef) -> float | None:
+        """Ask the pods, decide on every condition, write what is new.
+
+        Returns in how many seconds to ask again, None when there is nobody to be asked.
+        """
+        self._lead.require()
         stored = self._resources.load_balancers.get(ref)
         mappings = self._resources.mappings_of(ref)
         self._forget_metrics(ref=ref, exists=stored is not None, mappings=mappings)
         await self._report_invalid(ref=ref, mappings=mappings.invalid)
         if stored is None:
             await self._report_orphans(ref=ref, mappings=mappings)
-        elif isinstance(stored.value, Invalid):
+            return None
+        programme = self._load_balancers.programme(ref)
+        verdict = self._load_balancers.verdict(stored.value)
+        if programme is not None or self._load_balancers.refusal(ref) is not None:
+            return await self._report_programme(stored=stored, programme=programme)
+        if not verdict.is_true:
             await self._write(
                 kind=LOAD_BALANCER,
                 store=self._resources.load_balancers,
                 meta=stored.value.meta,
-                verdicts=_unusable(stored.value),
+                verdicts=_unusable(verdict),
             )
-        else:
-            await self._report_programmed(stored.value)
+        return None
 
-    async def _report_programmed(self, load_balancer: LoadBalancer) -> None:
-        ref = load_balancer.meta.ref
-        programme = self._load_balancers.programme(ref)
-        if programme is None and self._load_balancers.refusal(ref) is None:
-            return
+    async def _report_programme(
+        self, *, stored: Stored[LoadBalancer], programme: Programme | None
+    ) -> float:
+        ref = stored.value.meta.ref
         pods = await self._data_plane.report(ref)
+        workload = await self._workload(ref)
         state = data_plane_state(
-            desired=load_balancer.pods.replicas,
+            desired=desired_pods(workload),
             revision=programme.revision if programme is not None else 0,
             pods=pods,
         )
@@ -92,41 +112,56 @@ class Reports:
                 await self._report_mapping(
                     mapping=mapping, verdict=verdict, programme=programme, pods=pods
                 )
-        await self._report_load_balancer(
-            load_balancer=load_balancer, programme=programme, pods=pods, state=state
-        )
+        await self._report_load_balancer(stored=stored, programme=programme, pods=pods, state=state)
         STALE_PODS.labels(**_labels(ref)).set(state.ready - state.updated)
-        self._queue.add_after(ref, delay=_poll_delay(programme=programme, state=state))
+        return _poll_delay(programme=programme, state=state)
+
+    async def _workload(self, ref: ObjectRef) -> Raw | None:
+        """What runs the pods; of two, while one replaces the other, the newer."""
+        found = [await self._kube.get(kind, ref) for kind in (DEPLOYMENT, DAEMON_SET)]
+        own = [raw for raw in found if raw is not None and is_own(raw=raw, owner=ref)]
+        return max(own, key=lambda raw: str(raw["metadata"]["creationTimestamp"]), default=None)
 
     async def _report_load_balancer(
         self,
         *,
-        load_balancer: LoadBalancer,
+        stored: Stored[LoadBalancer],
         programme: Programme | None,
         pods: tuple[PodReport, ...],
         state: DataPlaneState,
     ) -> None:
-        in_use = accepted()
-        programmed_now = programmed(
-            revision=programme.first_revision(load_balancer.meta) if programme else None,
-            pods=pods,
-            refusal=self._load_balancers.refusal(load_balancer.meta.ref),
+        meta = stored.value.meta
+        in_use = (
+            programme.accepted
+            if programme is not None
+            else self._load_balancers.verdict(stored.value)
+        )
+        programmed_now = (
+            programmed(
+                revision=programme.first_revision(meta) if programme is not None else None,
+                pods=pods,
+                paused=programme is not None and programme.paused,
+                refusal=self._load_balancers.refusal(meta.ref),
+            )
+            if in_use.is_true
+            else _not_programmed()
         )
         verdicts = [verdict for _, verdict in programme.plan.mappings] if programme else []
-        service = await self._kube.get(SERVICE, load_balancer.meta.ref)
         await self._write(
             kind=LOAD_BALANCER,
             store=self._resources.load_balancers,
-            meta=load_balancer.meta,
+            meta=meta,
             verdicts=[
                 in_use,
                 resolved_of_all(v.resolved for v in verdicts if v.accepted.is_true),
                 programmed_now,
-                ready(accepted=in_use, programmed=programmed_now),
+                paused()
+                if programme is not None and programme.paused
+                else ready(accepted=in_use, programmed=programmed_now),
             ],
             details={
-                "addresses": service_addresses(service),
-                "selector": selector(load_balancer.meta.ref),
+                "addresses": await self._addresses(stored.value, pods),
+                "selector": selector(meta.ref),
                 "mappings": sum(verdict.accepted.is_true for verdict in verdicts),
                 "dataPlane": {
                     "desired": state.desired,
@@ -140,6 +175,14 @@ class Reports:
             },
         )
 
+    async def _addresses(
+        self, load_balancer: LoadBalancer | Invalid, pods: tuple[PodReport, ...]
+    ) -> list[str]:
+        """Where nginx is reached."""
+        if isinstance(load_balancer, Invalid) or load_balancer.access is Access.SERVICE:
+            return service_addresses(await self._kube.get(SERVICE, load_balancer.meta.ref))
+        return sorted({pod.host for pod in pods if pod.ready and pod.host})[:MAX_ADDRESSES]
+
     async def _report_mapping(
         self,
         *,
@@ -151,7 +194,7 @@ class Reports:
         revision = programme.first_revision(mapping.meta)
         verdicts = [verdict.accepted, verdict.resolved]
         if verdict.accepted.is_true:
-            verdicts.append(programmed(revision=revision, pods=pods))
+            verdicts.append(programmed(revision=revision, pods=pods, paused=programme.paused))
         else:
             verdicts.append(_not_programmed())
         details = {}
@@ -175,7 +218,10 @@ class Reports:
         programme = self._load_balancers.programme(ref)
         stand_ins = programme.plan.stand_ins if programme is not None else {}
         for mapping in mappings:
-            verdict = with_stand_in(_invalid(mapping), stand_ins.get(mapping.meta.uid))
+            stand_in = stand_ins.get(mapping.meta.uid)
+            verdict = with_stand_in(
+                invalid(mapping), stand_in.meta.generation if stand_in is not None else None
+            )
             await self._write(
                 kind=SERVICE_MAPPING,
                 store=self._resources.mappings,
@@ -233,7 +279,9 @@ class Reports:
         }
         if without_times(status) == without_times(stored.status):
             return
-        raw = await self._kube.apply_status(kind, status_body(kind=kind, meta=meta, status=status))
+        raw = await self._kube.apply_status(
+            kind, status_body(kind=kind, raw=stored.raw, status=status)
+        )
         if raw is not None:
             store.put(raw)
 
@@ -245,12 +293,7 @@ def _poll_delay(*, programme: Programme | None, state: DataPlaneState) -> float:
     return POLL_AFTER_WRITE_S if fresh else POLL_NOT_CONFORMING_S
 
 
-def _invalid(item: Invalid) -> Condition:
-    return rejected(reason="Invalid", message="; ".join(str(problem) for problem in item.problems))
-
-
-def _unusable(item: Invalid) -> list[Condition]:
-    verdict = _invalid(item)
+def _unusable(verdict: Condition) -> list[Condition]:
     return [verdict, _not_programmed(), ready(accepted=verdict, programmed=verdict)]
 
 

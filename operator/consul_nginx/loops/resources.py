@@ -7,11 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from consul_nginx.kube.client import LOAD_BALANCER, SERVICE_MAPPING
+from consul_nginx.loops.namespaces import Namespaces
 from consul_nginx.loops.store import Store, Stored
-from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef, ServiceMapping
+from consul_nginx.model.kubernetes import (
+    Batching,
+    LoadBalancer,
+    NamespacesFrom,
+    ObjectRef,
+    ServiceMapping,
+)
 from consul_nginx.resources.base import Invalid
 from consul_nginx.resources.load_balancer import parse_load_balancer
 from consul_nginx.resources.service_mapping import parse_service_mapping
+
+AT_ONCE = Batching(quiet_period=0.0, max_delay=0.0, min_interval=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +55,7 @@ class Resources:
         self.mappings: Store[ServiceMapping] = Store(
             parse=parse_service_mapping, changed=self._mapping_changed
         )
+        self.namespaces = Namespaces(changed=self._namespaces_changed)
         # Mappings first: see covers().
         self.stores: Mapping[str, Store[Any]] = {
             SERVICE_MAPPING.plural: self.mappings,
@@ -82,6 +92,24 @@ class Resources:
             raws={item.value.meta.uid: item.raw for item in stored},
         )
 
+    def named(self) -> frozenset[ObjectRef]:
+        """LoadBalancers that mappings name, whether they exist or not."""
+        return frozenset(named_load_balancer(item) for item in self.mappings.all())
+
+    def batching(self, load_balancer: ObjectRef) -> Batching:
+        """How changes of a LoadBalancer are gathered."""
+        stored = self.load_balancers.get(load_balancer)
+        if stored is None or isinstance(stored.value, Invalid):
+            return AT_ONCE
+        return stored.value.reload.batching
+
+    def _namespaces_changed(self) -> None:
+        for stored in self.load_balancers.all():
+            if isinstance(stored.value, Invalid):
+                continue
+            if stored.value.allowed_namespaces.come_from is NamespacesFrom.SELECTOR:
+                self._concerns(stored.value.meta.ref)
+
     def _load_balancer_changed(
         self, before: Stored[LoadBalancer] | None, after: Stored[LoadBalancer] | None
     ) -> None:
@@ -103,5 +131,6 @@ def named_load_balancer(mapping: Stored[ServiceMapping]) -> ObjectRef:
     if not isinstance(mapping.value, Invalid):
         return mapping.value.load_balancer
     spec = mapping.raw.get("spec") or {}
-    name = (spec.get("loadBalancerRef") or {}).get("name") or ""
-    return ObjectRef(namespace=mapping.value.meta.ref.namespace, name=name)
+    ref = spec.get("loadBalancerRef") or {}
+    namespace = ref.get("namespace") or mapping.value.meta.ref.namespace
+    return ObjectRef(namespace=namespace, name=ref.get("name") or "")

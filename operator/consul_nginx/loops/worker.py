@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from consul_nginx.kube.errors import KubeConflict, KubeError
+from consul_nginx.kube.errors import KubeConflict, KubeError, NotLeading
 from consul_nginx.loops.queue import WorkQueue
 from consul_nginx.metrics import RECONCILE_SECONDS, RECONCILES
 from consul_nginx.model.kubernetes import ObjectRef
@@ -19,17 +19,24 @@ async def work(
     *,
     name: str,
     queue: WorkQueue[ObjectRef],
-    reconcile: Callable[[ObjectRef], Awaitable[None]],
+    reconcile: Callable[[ObjectRef], Awaitable[float | None]],
 ) -> None:
-    """Work for ever. A failure is tried again with a growing delay; nothing ends the worker."""
+    """Work for ever. A failure is tried again with a growing delay; nothing ends the worker.
+
+    ``reconcile`` returns in how many seconds to do it again, or None.
+    """
     while True:
         key = await queue.get()
         started = time.perf_counter()
         outcome = "success"
         try:
-            await reconcile(key)
+            again = await reconcile(key)
         except asyncio.CancelledError:
             raise
+        except NotLeading as error:
+            outcome = "standby"
+            queue.done(key)
+            _log.debug("%s %s: %s", name, key, error)
         except KubeConflict as error:
             outcome = "conflict"
             delay = queue.retry(key)
@@ -44,5 +51,7 @@ async def work(
             _log.exception("%s %s: a bug; again in %.1f s", name, key, delay)
         else:
             queue.done(key)
+            if again is not None:
+                queue.add_after(key, delay=again)
         RECONCILES.labels(flow=name, outcome=outcome).inc()
         RECONCILE_SECONDS.labels(flow=name).observe(time.perf_counter() - started)

@@ -8,6 +8,18 @@ from enum import StrEnum
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
+class ConsulSource:
+    """A Consul to ask, and whose token to ask with.
+
+    ``address`` empty: the operator's own, with the operator's token, which never goes to another.
+    ``token_secret`` (namespace, name, key) is the Secret of a LoadBalancer's own token.
+    """
+
+    address: str = ""
+    token_secret: tuple[str, str, str] | tuple[()] = ()
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
 class ServiceQuery:
     """Identity of a question to Consul; equal questions share one watch.
 
@@ -17,10 +29,12 @@ class ServiceQuery:
     service: str
     tags: tuple[str, ...] = ()
     datacenter: str = ""
+    source: ConsulSource = ConsulSource()
 
     def __str__(self) -> str:
         tags = f" tags {','.join(self.tags)}" if self.tags else ""
-        return f"{self.service}{f'@{self.datacenter}' if self.datacenter else ''}{tags}"
+        where = f" at {self.source.address}" if self.source.address else ""
+        return f"{self.service}{f'@{self.datacenter}' if self.datacenter else ''}{tags}{where}"
 
 
 class Health(StrEnum):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from consul_nginx.model.consul import ServiceQuery
+from consul_nginx.model.consul import ConsulSource, ServiceQuery
 
 GROUP = "consul-nginx.dev"
 VERSION = "v1alpha1"
@@ -59,12 +59,33 @@ class Listener:
     protocol: Protocol
 
 
+class Workload(StrEnum):
+    """What runs the nginx pods."""
+
+    DEPLOYMENT = "Deployment"
+    DAEMON_SET = "DaemonSet"
+
+
+class Access(StrEnum):
+    """How traffic gets to the nginx pods."""
+
+    SERVICE = "Service"
+    HOST_PORT = "HostPort"
+    HOST_NETWORK = "HostNetwork"
+
+
 @dataclass(frozen=True, kw_only=True)
 class PodSettings:
-    """How the nginx pods are run."""
+    """How the nginx pods are run; ``replicas`` is a Deployment's."""
 
+    workload: Workload
     replicas: int
     resources: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Mapping[str, Any], ...] = ()
+    priority_class: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +97,19 @@ class ServiceSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Batching:
+    """How changes are gathered into one reload, in seconds; the first one goes out at once.
+
+    What follows waits until ``quiet_period`` passed without another, at most ``max_delay``. Two
+    reloads are never closer than ``min_interval``.
+    """
+
+    quiet_period: float
+    max_delay: float
+    min_interval: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReloadSettings:
     """Times around a reload, in seconds.
 
@@ -83,16 +117,42 @@ class ReloadSettings:
     on idle keep-alive connections. ``shutdown_timeout`` is ``worker_shutdown_timeout``.
     """
 
-    keepalive_grace: int
-    shutdown_timeout: int
+    keepalive_grace: float
+    shutdown_timeout: float
+    batching: Batching
+
+
+class NamespacesFrom(StrEnum):
+    """Which namespaces' ServiceMappings a LoadBalancer takes."""
+
+    SAME = "Same"
+    ALL = "All"
+    SELECTOR = "Selector"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllowedNamespaces:
+    """``match_labels`` are those of a Selector: a namespace must have them all."""
+
+    come_from: NamespacesFrom = NamespacesFrom.SAME
+    match_labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadBalancer:
-    """An nginx deployment and the listeners it offers."""
+    """An nginx deployment and the listeners it offers.
+
+    ``datacenter`` is that of backends which name none. A paused one is watched and planned, and
+    nothing of it is written.
+    """
 
     meta: Meta
+    paused: bool
+    consul: ConsulSource
+    datacenter: str
     listeners: tuple[Listener, ...]
+    allowed_namespaces: AllowedNamespaces
+    access: Access
     pods: PodSettings
     service: ServiceSettings
     reload: ReloadSettings

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 class PodReport:
     """One nginx pod.
 
-    ``revision`` is what it serves, ``rejection`` why it does not serve the newest one it saw, in
-    nginx's own words, ``problem`` why it could not be asked.
+    ``host`` is its node's address, ``revision`` what it serves, ``rejection`` why it does not serve
+    the newest one it saw, in nginx's own words, ``problem`` why it could not be asked.
     """
 
     pod: str
     ready: bool
+    host: str | None = None
     revision: int | None = None
     rejection: str | None = None
     problem: str | None = None

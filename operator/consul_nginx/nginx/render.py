@@ -75,8 +75,8 @@ def _main(*, configuration: Configuration, layout: Layout) -> str:
         status_socket=tokens.pod_path(layout.status_socket),
         unavailable_socket=tokens.pod_path(layout.unavailable_socket),
         temp_folder=tokens.pod_path(layout.temp),
-        keepalive_grace=tokens.seconds(configuration.reload.keepalive_grace),
-        shutdown_timeout=tokens.seconds(configuration.reload.shutdown_timeout),
+        keepalive_grace=tokens.duration(configuration.reload.keepalive_grace),
+        shutdown_timeout=tokens.duration(configuration.reload.shutdown_timeout),
         hash_file=tokens.file_name(HASH_FILE),
         http_files=_includes(UPSTREAMS_FILE, configuration.listeners),
         stream_files=_includes(STREAM_UPSTREAMS_FILE, configuration.streams)

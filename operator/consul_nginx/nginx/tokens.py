@@ -93,9 +93,10 @@ def port(value: int) -> Token:
     return number(value, low=1, high=65535)
 
 
-def seconds(value: int) -> Token:
-    """Duration."""
-    return Token(f"{number(value, low=0, high=86400)}s")
+def duration(seconds: float) -> Token:
+    """Duration; whole seconds where it has them."""
+    milliseconds = number(round(seconds * 1000), low=0, high=86_400_000)
+    return Token(f"{seconds:.0f}s" if seconds == int(seconds) else f"{milliseconds}ms")
 
 
 def kilobytes(value: int) -> Token:

@@ -9,8 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from consul_nginx.model.kubernetes import Listener, ObjectRef, Protocol, ServiceMapping
+from consul_nginx.model.kubernetes import (
+    Listener,
+    LoadBalancer,
+    ObjectRef,
+    Protocol,
+    ServiceMapping,
+)
 from consul_nginx.model.verdict import Condition, accepted, rejected
+from consul_nginx.plan.permissions import Permissions, mapping_objection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,28 +49,45 @@ class Acceptance:
 
 def accept(
     *,
-    listeners: Iterable[Listener],
+    load_balancer: LoadBalancer,
     mappings: Iterable[ServiceMapping],
     remembered: Mapping[str, ServiceMapping],
+    permissions: Permissions,
 ) -> Acceptance:
     """Go through the mappings by age: who comes first has what it claims.
 
     One that is rejected has its remembered form tried in the same place of the row.
     """
-    by_name = {listener.name: listener for listener in listeners}
+    by_name = {listener.name: listener for listener in load_balancer.listeners}
     owners: dict[Claim, ObjectRef] = {}
+
+    def objection_to(mapping: ServiceMapping) -> Condition | None:
+        listener = by_name.get(mapping.listener)
+        if listener is None:
+            return _no_such_listener(mapping=mapping, names=sorted(by_name))
+        return (
+            mapping_objection(
+                mapping=mapping,
+                listener=listener,
+                load_balancer=load_balancer,
+                permissions=permissions,
+            )
+            or _unsupported(mapping=mapping, listener=listener)
+            or _conflict(mapping=mapping, listener=listener, owners=owners)
+        )
+
     verdicts: list[tuple[ServiceMapping, Condition]] = []
     stand_ins: dict[str, ServiceMapping] = {}
     used: dict[str, ServiceMapping] = {}
     present = {mapping.meta.uid: mapping for mapping in mappings}
     for uid, _ in sorted({**remembered, **present}.items(), key=lambda item: _age(item[1])):
         if (mapping := present.get(uid)) is not None:
-            objection = _objection(mapping=mapping, listeners=by_name, owners=owners)
+            objection = objection_to(mapping)
             verdicts.append((mapping, objection or accepted()))
             if objection is None:
                 used[uid] = mapping
         stand_in = remembered.get(uid) if uid not in used else None
-        if stand_in and not _objection(mapping=stand_in, listeners=by_name, owners=owners):
+        if stand_in and not objection_to(stand_in):
             used[uid] = stand_ins[uid] = stand_in
         if (served := used.get(uid)) is not None:
             claimed = claims(mapping=served, listener=by_name[served.listener])
@@ -82,30 +106,16 @@ def claims(*, mapping: ServiceMapping, listener: Listener) -> list[Claim]:
     ]
 
 
-def with_stand_in(condition: Condition, stand_in: ServiceMapping | None) -> Condition:
-    """A rejection that also says what is served meanwhile."""
-    if stand_in is None:
+def with_stand_in(condition: Condition, generation: int | None) -> Condition:
+    """A rejection that also says which earlier generation is served meanwhile, if one is."""
+    if generation is None:
         return condition
-    served = f"; generation {stand_in.meta.generation}, accepted last, is served on"
+    served = f"; generation {generation}, accepted last, is served on"
     return replace(condition, message=f"{condition.message}{served}")
 
 
 def _age(mapping: ServiceMapping) -> tuple[str, ObjectRef]:
     return mapping.meta.created, mapping.meta.ref
-
-
-def _objection(
-    *,
-    mapping: ServiceMapping,
-    listeners: Mapping[str, Listener],
-    owners: Mapping[Claim, ObjectRef],
-) -> Condition | None:
-    listener = listeners.get(mapping.listener)
-    if listener is None:
-        return _no_such_listener(mapping=mapping, names=sorted(listeners))
-    return _unsupported(mapping=mapping, listener=listener) or _conflict(
-        mapping=mapping, listener=listener, owners=owners
-    )
 
 
 def _no_such_listener(*, mapping: ServiceMapping, names: list[str]) -> Condition:

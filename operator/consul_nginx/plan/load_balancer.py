@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from consul_nginx.model.consul import UNKNOWN, Observation, ServiceQuery, Snapshot
@@ -24,9 +24,11 @@ from consul_nginx.model.nginx import (
 from consul_nginx.model.verdict import Condition
 from consul_nginx.plan.acceptance import Acceptance, accept, claims, with_stand_in
 from consul_nginx.plan.endpoints import EndpointSelection, select_endpoints
+from consul_nginx.plan.permissions import Permissions
 from consul_nginx.plan.resolution import resolved
 
 _NOTHING: Mapping[str, ServiceMapping] = MappingProxyType({})
+_EVERYTHING = Permissions()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,15 +58,21 @@ def plan_load_balancer(
     mappings: Iterable[ServiceMapping],
     snapshot: Snapshot,
     remembered: Mapping[str, ServiceMapping] = _NOTHING,
+    permissions: Permissions = _EVERYTHING,
 ) -> Plan:
     """Decide; the result does not depend on the order of ``mappings``.
 
     ``remembered`` has, by uid, the last accepted form of mappings that still exist, those that are
-    invalid now included.
+    invalid now included. ``mappings`` and ``remembered`` are bound to ``load_balancer``.
     """
     listeners = {listener.name: listener for listener in load_balancer.listeners}
     present = tuple(mappings)
-    acceptance = accept(listeners=listeners.values(), mappings=present, remembered=remembered)
+    acceptance = accept(
+        load_balancer=load_balancer,
+        mappings=present,
+        remembered=remembered,
+        permissions=permissions,
+    )
     used = tuple(acceptance.used.values())
     selections = {
         query: _select(snapshot.get(query, UNKNOWN))
@@ -103,6 +111,16 @@ def plan_load_balancer(
     )
 
 
+def bound(*, mapping: ServiceMapping, load_balancer: LoadBalancer) -> ServiceMapping:
+    """A mapping that asks the Consul, and if it names none the datacenter, of its LoadBalancer."""
+    backend = replace(
+        mapping.backend,
+        source=load_balancer.consul,
+        datacenter=mapping.backend.datacenter or load_balancer.datacenter,
+    )
+    return replace(mapping, backend=backend)
+
+
 def upstream_id(query: ServiceQuery, layer: Layer = Layer.HTTP) -> str:
     """Name of a query's upstream: no text of a user's ever becomes a name in nginx."""
     identity = "\0".join((layer, query.service, query.datacenter, *query.tags))
@@ -121,8 +139,9 @@ def _verdict(
     served = acceptance.used.get(mapping.meta.uid)
     shown = served or mapping
     selection = selections[shown.backend]
+    stand_in = acceptance.stand_ins.get(mapping.meta.uid)
     return MappingVerdict(
-        accepted=with_stand_in(condition, acceptance.stand_ins.get(mapping.meta.uid)),
+        accepted=with_stand_in(condition, stand_in.meta.generation if stand_in else None),
         resolved=resolved(
             query=shown.backend,
             layer=_layer(listeners.get(shown.listener)),

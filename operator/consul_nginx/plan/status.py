@@ -55,12 +55,16 @@ def data_plane_state(*, desired: int, revision: int, pods: Iterable[PodReport]) 
 
 
 def programmed(
-    *, revision: int | None, pods: Iterable[PodReport], refusal: str | None = None
+    *,
+    revision: int | None,
+    pods: Iterable[PodReport],
+    paused: bool = False,
+    refusal: str | None = None,
 ) -> Condition:
     """Whether every ready pod serves ``revision`` or a later one.
 
     ``revision`` is the first one that contains the object's present generation, None when there is
-    none yet; ``refusal`` is what the API server had against writing one.
+    none yet; ``paused`` is why none is written, ``refusal`` what the API server had against it.
     """
 
     def condition(status: Status, reason: str, message: str) -> Condition:
@@ -68,6 +72,12 @@ def programmed(
 
     if refusal is not None:
         return condition(Status.FALSE, "Refused", f"the API server refuses: {refusal}")
+    if paused and revision is None:
+        return condition(
+            Status.FALSE,
+            "Paused",
+            "the LoadBalancer's spec.paused is true: nginx is told of it when it is false again",
+        )
     if revision is None:
         return condition(Status.FALSE, "Pending", "nginx is about to be told of it")
     reports = tuple(pods)
@@ -101,6 +111,16 @@ def ready(*, accepted: Condition, programmed: Condition) -> Condition:
                 message=condition.message,
             )
     return Condition(type="Ready", status=Status.TRUE, reason="Ready", message=programmed.message)
+
+
+def paused() -> Condition:
+    """``Ready`` of a LoadBalancer that nobody looks after, whatever its nginx serves."""
+    return Condition(
+        type="Ready",
+        status=Status.FALSE,
+        reason="Paused",
+        message="spec.paused is true: nginx keeps what it has; set it to false to go on",
+    )
 
 
 def resolved_of_all(conditions: Iterable[Condition]) -> Condition:

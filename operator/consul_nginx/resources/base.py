@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from consul_nginx.model.kubernetes import GROUP, VERSION, Meta, ObjectRef
-from consul_nginx.model.verdict import Problem
+from consul_nginx.model.verdict import Condition, Problem, rejected
 
 API_VERSION = f"{GROUP}/{VERSION}"
 
@@ -31,6 +31,11 @@ class Invalid:
 
     meta: Meta
     problems: tuple[Problem, ...]
+
+
+def invalid(item: Invalid) -> Condition:
+    """``Accepted`` of such an object."""
+    return rejected(reason="Invalid", message="; ".join(str(problem) for problem in item.problems))
 
 
 def parse_meta(raw: Mapping[str, Any]) -> Meta:

@@ -36,9 +36,16 @@ ConsulDatacenter = Annotated[
 class LoadBalancerRef(SpecModel):
     """Names the LoadBalancer that this mapping belongs to."""
 
-    name: Annotated[
-        DnsLabel, Field(description="Name of a LoadBalancer in the mapping's own namespace.")
-    ]
+    name: Annotated[DnsLabel, Field(description="Name of a LoadBalancer.")]
+    namespace: Annotated[
+        DnsLabel | None,
+        Field(
+            description=(
+                "Its namespace, by default the mapping's own; a LoadBalancer says in "
+                "allowedNamespaces whom it takes mappings from."
+            )
+        ),
+    ] = None
 
 
 class Path(SpecModel):
@@ -103,7 +110,8 @@ def parse_service_mapping(raw: Mapping[str, Any]) -> model.ServiceMapping | Inva
     return model.ServiceMapping(
         meta=meta,
         load_balancer=model.ObjectRef(
-            namespace=meta.ref.namespace, name=spec.load_balancer_ref.name
+            namespace=spec.load_balancer_ref.namespace or meta.ref.namespace,
+            name=spec.load_balancer_ref.name,
         ),
         listener=spec.listener,
         hostnames=tuple(sorted(set(spec.hostnames))),
