@@ -26,7 +26,7 @@ RUN uv pip install --quiet --no-deps --python /opt/consul-nginx/bin/python --tar
 FROM ${PYTHON_IMAGE} AS operator
 COPY --from=operator-dependencies /opt/consul-nginx /opt/consul-nginx
 COPY --from=package /package /opt/consul-nginx/package
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PROMETHEUS_DISABLE_CREATED_SERIES=true
 USER 65532:65532
 ENTRYPOINT ["/opt/consul-nginx/bin/python", "-m", "consul_nginx.cli"]
 CMD ["operator"]
@@ -52,7 +52,7 @@ RUN uv sync --frozen --only-group agent --no-install-project --quiet \
 FROM nginx-python AS nginx
 COPY --from=nginx-dependencies /opt/consul-nginx /opt/consul-nginx
 COPY --from=package /package /opt/consul-nginx/package
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PROMETHEUS_DISABLE_CREATED_SERIES=true
 USER 101:101
 STOPSIGNAL SIGQUIT
 ENTRYPOINT []

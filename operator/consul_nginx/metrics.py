@@ -1,26 +1,108 @@
-"""Prometheus metrics of the operator; names follow client-go's where it has one."""
+"""Prometheus metrics of the operator, and all of them; names are client-go's where it has one.
+
+Labels have bounds: words of ours, HTTP codes, names of custom resources. Pod names, names of Consul
+services and texts of errors are none. Series of an object end with the object.
+"""
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+from collections.abc import Callable, Iterator, Mapping
+
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
+# As client-go has them.
+_REST_SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 
 RECONCILES = Counter(
     "consul_nginx_reconciles",
-    "Reconciliations by flow and outcome (success, standby, conflict, error, bug).",
+    "Reconciliations, by flow (apply, report) and outcome (success, standby, conflict, error, "
+    "bug).",
     ["flow", "outcome"],
 )
 RECONCILE_SECONDS = Histogram(
     "consul_nginx_reconcile_seconds",
-    "Duration of a reconciliation, by flow.",
+    "Duration of a reconciliation, by flow (apply, report).",
     ["flow"],
-    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+    buckets=_SECONDS,
 )
-QUEUE_DEPTH = Gauge("workqueue_depth", "Keys that wait in a work queue, by name.", ["name"])
+LEADER = Gauge(
+    "leader_election_master_status",
+    "1 in the replica that leads and therefore writes, 0 in the others; name is that of the Lease.",
+    ["name"],
+)
+
+QUEUE_DEPTH = Gauge("workqueue_depth", "Keys that wait in a work queue.", ["name"])
+QUEUE_ADDS = Counter("workqueue_adds", "Keys that were added to a work queue.", ["name"])
+QUEUE_SECONDS = Histogram(
+    "workqueue_queue_duration_seconds",
+    "How long a key waited in a work queue until it was worked on.",
+    ["name"],
+    buckets=_SECONDS,
+)
+WORK_SECONDS = Histogram(
+    "workqueue_work_duration_seconds",
+    "How long the work on a key of a work queue took.",
+    ["name"],
+    buckets=_SECONDS,
+)
+UNFINISHED_WORK_SECONDS = Gauge(
+    "workqueue_unfinished_work_seconds",
+    "How long the keys that are being worked on have been so, all together.",
+    ["name"],
+)
+LONGEST_WORK_SECONDS = Gauge(
+    "workqueue_longest_running_processor_seconds",
+    "How long the key that has been worked on longest has been so.",
+    ["name"],
+)
+QUEUE_RETRIES = Counter(
+    "workqueue_retries", "Keys that were queued again because the work on them failed.", ["name"]
+)
+
+REST_REQUESTS = Counter(
+    "rest_client_requests",
+    "Requests to the Kubernetes API, by HTTP code (<error> without an answer) and method; "
+    "without those of the watches of custom resources.",
+    ["code", "method"],
+)
+REST_SECONDS = Histogram(
+    "rest_client_request_duration_seconds",
+    "Time until the Kubernetes API answered, by method, here called verb.",
+    ["verb"],
+    buckets=_REST_SECONDS,
+)
+
+CONSUL_REQUESTS = Counter(
+    "consul_nginx_consul_requests",
+    "Requests to Consul, by endpoint (the first word of its path), mode (immediate; blocking: "
+    "Consul answers once something changed) and outcome (success, unavailable, refused).",
+    ["endpoint", "mode", "outcome"],
+)
+CONSUL_SECONDS = Histogram(
+    "consul_nginx_consul_request_duration_seconds",
+    "Duration of immediate requests to Consul, by endpoint; that of blocking ones is no latency.",
+    ["endpoint"],
+    buckets=_SECONDS,
+)
 CONSUL_WATCHES = Gauge("consul_nginx_consul_watches", "Distinct Consul queries that are watched.")
 CONSUL_WATCHES_FAILING = Gauge(
     "consul_nginx_consul_watches_failing", "Consul watches whose latest attempt failed."
 )
-CONSUL_ERRORS = Counter("consul_nginx_consul_errors", "Consul requests that failed.")
+CONSUL_WATCH_ERRORS = Counter(
+    "consul_nginx_consul_watch_errors",
+    "Attempts of Consul watches that failed, by kind (unavailable: tried again soon; refused: "
+    "Consul answers, but not what was asked, mostly for its ACLs).",
+    ["kind"],
+)
+CONSUL_DATA_AGE = Gauge(
+    "consul_nginx_consul_data_age_seconds",
+    "Since Consul last answered the watch that has waited longest; an answer takes up to 320 s "
+    "when nothing changes, so only more than that means old data.",
+)
+
 CONFIGMAP_WRITES = Counter(
     "consul_nginx_configmap_writes",
     "Bundles written to ConfigMaps; each is at most one reload per pod.",
@@ -33,7 +115,7 @@ ENDPOINTS = Gauge(
 )
 DROPPED_INSTANCES = Gauge(
     "consul_nginx_mapping_dropped_instances",
-    "Passing instances that are not served because Consul holds an unusable value.",
+    "Passing instances that are not served because Consul holds an unusable value, by reason.",
     ["namespace", "name", "reason"],
 )
 STALE_PODS = Gauge(
@@ -41,7 +123,33 @@ STALE_PODS = Gauge(
     "Ready nginx pods that don't serve the newest revision.",
     ["namespace", "name"],
 )
-EVENT_LOOP_LAG = Gauge(
-    "consul_nginx_event_loop_lag_seconds", "How late the event loop ran its latest timer."
+EVENT_LOOP_LAG = Histogram(
+    "consul_nginx_event_loop_lag_seconds",
+    "How late the event loop ran a timer that rings four times a second.",
+    buckets=_SECONDS,
 )
-BUILD_INFO = Gauge("consul_nginx_build_info", "Always 1.", ["version", "python"])
+BUILD_INFO = Gauge(
+    "consul_nginx_build_info", "Always 1; the versions are in the labels.", ["version", "python"]
+)
+
+
+class RejectedObjects(Collector):
+    """Counted when Prometheus asks; ``count`` says how many there are by kind and reason."""
+
+    def __init__(self) -> None:
+        self.count: Callable[[], Mapping[tuple[str, str], int]] = dict
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by the registry."""
+        family = GaugeMetricFamily(
+            "consul_nginx_rejected_objects",
+            "Custom resources whose condition Accepted is False, by kind and the reason it gives.",
+            labels=["kind", "reason"],
+        )
+        for labels, number in sorted(self.count().items()):
+            family.add_metric(labels, number)
+        yield family
+
+
+REJECTED_OBJECTS = RejectedObjects()
+REGISTRY.register(REJECTED_OBJECTS)

@@ -46,7 +46,7 @@ def test_when_a_change_goes_out(history, batching, expected):
 
 async def test_a_batch_goes_out_once_with_all_that_came_meanwhile():
     now = 100.0
-    queue = WorkQueue()
+    queue = WorkQueue(name="apply")
     edge = ObjectRef(namespace="shop", name="edge")
     batcher = Batcher(queue=queue, settings=lambda _: USUAL, clock=lambda: now)
     batcher.changed(edge)
@@ -65,7 +65,7 @@ async def test_a_batch_goes_out_once_with_all_that_came_meanwhile():
 
 async def test_what_was_written_counts_against_the_rate_of_bytes():
     now = 100.0
-    queue = WorkQueue()
+    queue = WorkQueue(name="apply")
     edge = ObjectRef(namespace="shop", name="edge")
     batcher = Batcher(queue=queue, settings=lambda _: USUAL, clock=lambda: now)
     batcher.wrote(edge, 60 * BYTES_PER_S)

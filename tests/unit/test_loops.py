@@ -15,14 +15,14 @@ from unit.factories import mapping_raw
 
 
 async def test_a_waiting_key_is_not_queued_twice():
-    queue = WorkQueue()
+    queue = WorkQueue(name="test")
     queue.add("a")
     queue.add("a")
     assert queue.depth == 1
 
 
 async def test_a_key_added_while_it_is_worked_on_is_worked_on_once_more_afterwards():
-    queue = WorkQueue()
+    queue = WorkQueue(name="test")
     queue.add("a")
     key = await queue.get()
     queue.add("a")
@@ -33,7 +33,7 @@ async def test_a_key_added_while_it_is_worked_on_is_worked_on_once_more_afterwar
 
 
 async def test_failures_back_off_per_key_up_to_a_bound():
-    queue = WorkQueue()
+    queue = WorkQueue(name="test")
     delays = []
     for _ in range(20):
         queue.add("a")
@@ -44,7 +44,7 @@ async def test_failures_back_off_per_key_up_to_a_bound():
 
 
 async def test_a_delayed_key_comes_at_its_earliest_time():
-    queue = WorkQueue()
+    queue = WorkQueue(name="test")
     queue.add_after("a", delay=60)
     queue.add_after("a", delay=0.001)
     async with asyncio.timeout(5):

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from consul_nginx.consul.errors import ConsulError
 from consul_nginx.consul.watch import Reader, Watch
+from consul_nginx.metrics import CONSUL_WATCH_ERRORS
 from consul_nginx.model.consul import Observation, ServiceQuery, Snapshot
 
 _log = logging.getLogger(__name__)
@@ -22,12 +23,11 @@ class Catalog:
         *,
         reader: Reader,
         changed: Callable[[ServiceQuery], None],
-        failed: Callable[[], None],
     ) -> None:
         self._reader = reader
         self._changed = changed
-        self._count_failure = failed
         self._observations: dict[ServiceQuery, Observation] = {}
+        self._watches: dict[ServiceQuery, Watch] = {}
         self._tasks: dict[ServiceQuery, asyncio.Task[None]] = {}
         self._heard: dict[ServiceQuery, asyncio.Event] = {}
         self._failing: set[ServiceQuery] = set()
@@ -51,17 +51,23 @@ class Catalog:
         """Number of watches whose latest attempt failed."""
         return len(self._failing)
 
+    @property
+    def age(self) -> float:
+        """Seconds since Consul last answered the watch that has waited longest; 0 without any."""
+        return max((watch.age for watch in self._watches.values()), default=0.0)
+
     def watch_only(self, queries: Iterable[ServiceQuery]) -> None:
         """Start what is missing, stop and forget what nobody asks any more."""
         wanted = set(queries)
         for query in self._tasks.keys() - wanted:
             self._tasks.pop(query).cancel()
+            del self._watches[query]
             self._observations.pop(query, None)
             self._heard.pop(query, None)
             self._failing.discard(query)
         for query in wanted - self._tasks.keys():
             self._heard[query] = asyncio.Event()
-            watch = Watch(
+            watch = self._watches[query] = Watch(
                 query=query, reader=self._reader, publish=self._publish, failed=self._failed
             )
             self._tasks[query] = asyncio.create_task(watch.run(), name=f"watch {query}")
@@ -97,7 +103,7 @@ class Catalog:
         self._changed(query)
 
     def _failed(self, query: ServiceQuery, error: ConsulError) -> None:
-        self._count_failure()
+        CONSUL_WATCH_ERRORS.labels(kind=error.kind).inc()
         if query not in self._failing:
             self._failing.add(query)
             _log.warning("Consul does not answer for %s: %s; trying on", query, error)

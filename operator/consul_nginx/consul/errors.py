@@ -9,14 +9,22 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class ConsulError(Exception):
-    """Consul could not be asked, or did not answer as it should."""
+    """Consul could not be asked, or did not answer as it should; ``kind`` is a word for metrics."""
+
+    kind: ClassVar[str]
 
 
 class ConsulUnavailable(ConsulError):  # noqa: N818 - a state, not a mistake
     """A state that passes: try again after a delay."""
 
+    kind = "unavailable"
+
 
 class ConsulRefused(ConsulError):  # noqa: N818 - a verdict of Consul's
     """The same request will be refused again."""
+
+    kind = "refused"

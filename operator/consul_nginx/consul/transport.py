@@ -17,6 +17,7 @@ from consul.base import HTTPClient, Response
 from yarl import URL
 
 from consul_nginx.consul.errors import ConsulRefused, ConsulUnavailable
+from consul_nginx.consul.metering import metered
 
 Params = Sequence[tuple[str, str]]
 Callback = Callable[[Response], Any]
@@ -64,7 +65,9 @@ class PooledTransport(HTTPClient):  # type: ignore[misc] # python-consul2 has no
         within: float = DEFAULT_TIMEOUT_S,
     ) -> Any:
         """GET; ``within`` in seconds covers the whole answer."""
-        return await self._request("GET", callback, path, params, b"", headers, within)
+        blocking = any(name == "index" for name, _ in params or ())
+        with metered(path=path, blocking=blocking):
+            return await self._request("GET", callback, path, params, b"", headers, within)
 
     async def _send(
         self,
@@ -75,7 +78,10 @@ class PooledTransport(HTTPClient):  # type: ignore[misc] # python-consul2 has no
         data: str | bytes = b"",
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        return await self._request(method, callback, path, params, data, headers, DEFAULT_TIMEOUT_S)
+        with metered(path=path, blocking=False):
+            return await self._request(
+                method, callback, path, params, data, headers, DEFAULT_TIMEOUT_S
+            )
 
     put = partialmethod(_send, "PUT")
     post = partialmethod(_send, "POST")

@@ -12,6 +12,7 @@ only once a ``consistent`` read, which needs a leader, says the same.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -52,11 +53,21 @@ class Watch:
     failed: Callable[[ServiceQuery, ConsulError], None]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     now: Callable[[], str] = _now
+    clock: Callable[[], float] = time.monotonic
     _observation: Observation = UNKNOWN
     _index: int = 0
+    _answered_at: float = field(init=False)
     _backoff: Backoff = field(
         default_factory=lambda: Backoff(first=FIRST_RETRY_S, last=LONGEST_RETRY_S)
     )
+
+    def __post_init__(self) -> None:
+        self._answered_at = self.clock()
+
+    @property
+    def age(self) -> float:
+        """Seconds since Consul last answered; before it ever did, since the watch began."""
+        return self.clock() - self._answered_at
 
     async def run(self) -> None:
         """Never returns; ends by cancellation."""
@@ -67,6 +78,7 @@ class Watch:
                 self._failed(error)
                 await self.sleep(self._delay(error))
             else:
+                self._answered_at = self.clock()
                 self._backoff.reset()
                 self._index = 0 if answer.index < self._index else answer.index
                 self._observe(Observation(instances=answer.instances))

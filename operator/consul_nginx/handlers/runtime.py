@@ -31,11 +31,12 @@ from consul_nginx.loops.resources import Resources
 from consul_nginx.loops.worker import work
 from consul_nginx.metrics import (
     BUILD_INFO,
-    CONSUL_ERRORS,
+    CONSUL_DATA_AGE,
     CONSUL_WATCHES,
     CONSUL_WATCHES_FAILING,
     EVENT_LOOP_LAG,
-    QUEUE_DEPTH,
+    LEADER,
+    REJECTED_OBJECTS,
 )
 from consul_nginx.model.consul import ServiceQuery
 from consul_nginx.model.kubernetes import ObjectRef
@@ -45,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 RESYNC_S = 300.0
 LEASE_NAME = "consul-nginx-operator"
-_LAG_PERIOD_S = 1.0
+_LAG_PERIOD_S = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +73,8 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
         transport = await stack.enter_async_context(
             PooledTransport(address=settings.consul_address)
         )
-        to_do: WorkQueue[ObjectRef] = WorkQueue()
-        to_report: WorkQueue[ObjectRef] = WorkQueue()
+        to_do: WorkQueue[ObjectRef] = WorkQueue(name="apply")
+        to_report: WorkQueue[ObjectRef] = WorkQueue(name="report")
         tasks = _Tasks()
 
         def everything_anew() -> None:
@@ -82,10 +83,12 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
                 repair(ref)
 
         def lead_changed(leading: bool) -> None:
+            LEADER.labels(name=LEASE_NAME).set(leading)
             if leading:
                 everything_anew()
 
         lead: LeaseElector | AlwaysLeading = AlwaysLeading()
+        LEADER.labels(name=LEASE_NAME).set(settings.lease_namespace is None)
         if settings.lease_namespace is not None:
             lead = LeaseElector(
                 kube=unguarded,
@@ -111,7 +114,7 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
             for ref in load_balancers.asking(query):
                 batcher.changed(ref)
 
-        catalog = Catalog(reader=sources, changed=consul_changed, failed=CONSUL_ERRORS.inc)
+        catalog = Catalog(reader=sources, changed=consul_changed)
         load_balancers = LoadBalancers(
             kube=kube,
             lead=lead,
@@ -157,7 +160,7 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
                     )
                 workers.create_task(resync())
 
-        _register_gauges(catalog=catalog, to_do=to_do, to_report=to_report)
+        _register_gauges(catalog=catalog, resources=resources)
         stack.push_async_callback(catalog.close)
         if isinstance(lead, LeaseElector):
             stack.push_async_callback(lead.release)
@@ -204,13 +207,11 @@ class _Tasks:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def _register_gauges(
-    *, catalog: Catalog, to_do: WorkQueue[ObjectRef], to_report: WorkQueue[ObjectRef]
-) -> None:
+def _register_gauges(*, catalog: Catalog, resources: Resources) -> None:
     CONSUL_WATCHES.set_function(lambda: catalog.watched)
     CONSUL_WATCHES_FAILING.set_function(lambda: catalog.failing)
-    QUEUE_DEPTH.labels(name="apply").set_function(lambda: to_do.depth)
-    QUEUE_DEPTH.labels(name="report").set_function(lambda: to_report.depth)
+    CONSUL_DATA_AGE.set_function(lambda: catalog.age)
+    REJECTED_OBJECTS.count = resources.rejected
     BUILD_INFO.labels(
         version=version("consul-nginx-operator"), python=platform.python_version()
     ).set(1)
@@ -221,4 +222,4 @@ async def _measure_lag() -> None:
     while True:
         due = loop.time() + _LAG_PERIOD_S
         await asyncio.sleep(_LAG_PERIOD_S)
-        EVENT_LOOP_LAG.set(max(loop.time() - due, 0.0))
+        EVENT_LOOP_LAG.observe(max(loop.time() - due, 0.0))

@@ -19,6 +19,7 @@ from kubernetes.aio.client.rest import ApiException
 from kubernetes.aio.dynamic import DynamicClient, Resource
 
 from consul_nginx.kube.errors import KubeConflict, KubeRefused, KubeUnavailable
+from consul_nginx.kube.metering import trace_config
 from consul_nginx.model.kubernetes import GROUP, VERSION, ObjectRef
 
 FIELD_MANAGER = "consul-nginx-operator"
@@ -278,5 +279,6 @@ async def connect() -> AsyncIterator[KubeClient]:
     else:
         await config.load_kube_config(client_configuration=settings)
     settings.disable_strict_ssl_verification = True
+    settings.trace_configs = [trace_config()]
     async with ApiClient(configuration=settings) as api:
         yield KubeClient(api=api)

@@ -7,10 +7,12 @@ once more afterwards, never by two workers at a time; failures back off per key.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable
+import time
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from consul_nginx.backoff import Backoff
+from consul_nginx.loops.queue_metrics import QueueMetrics
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -19,14 +21,20 @@ LONGEST_BACKOFF_S = 30.0
 
 
 class WorkQueue(Generic[Key]):
-    """Keys to be worked on; all methods belong to one event loop."""
+    """Keys to be worked on; all methods belong to one event loop.
 
-    def __init__(self) -> None:
+    ``name`` is the queue's in metrics.
+    """
+
+    def __init__(self, *, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._ready: asyncio.Queue[Key] = asyncio.Queue()
         self._dirty: set[Key] = set()
         self._working: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._backoffs: dict[Key, Backoff] = {}
+        self._metrics: QueueMetrics[Key] = QueueMetrics(
+            name=name, depth=lambda: self.depth, clock=clock
+        )
 
     @property
     def depth(self) -> int:
@@ -39,6 +47,7 @@ class WorkQueue(Generic[Key]):
         if key in self._dirty:
             return
         self._dirty.add(key)
+        self._metrics.added(key)
         if key not in self._working:
             self._ready.put_nowait(key)
 
@@ -65,6 +74,7 @@ class WorkQueue(Generic[Key]):
         key = await self._ready.get()
         self._dirty.discard(key)
         self._working.add(key)
+        self._metrics.taken(key)
         return key
 
     def done(self, key: Key) -> None:
@@ -77,6 +87,7 @@ class WorkQueue(Generic[Key]):
         fresh = Backoff(first=FIRST_BACKOFF_S, last=LONGEST_BACKOFF_S)
         delay = self._backoffs.setdefault(key, fresh).next()
         self._finish(key)
+        self._metrics.retried()
         self.add_after(key, delay=delay)
         return delay
 
@@ -87,6 +98,7 @@ class WorkQueue(Generic[Key]):
 
     def _finish(self, key: Key) -> None:
         self._working.discard(key)
+        self._metrics.finished(key)
         if key in self._dirty:
             self._ready.put_nowait(key)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -109,6 +110,17 @@ class Resources:
                 continue
             if stored.value.allowed_namespaces.come_from is NamespacesFrom.SELECTOR:
                 self._concerns(stored.value.meta.ref)
+
+    def rejected(self) -> Counter[tuple[str, str]]:
+        """Number of objects whose status says that they are not accepted, by kind and reason."""
+        kinds = {kind.plural: kind.kind for kind in (LOAD_BALANCER, SERVICE_MAPPING)}
+        return Counter(
+            (kinds[plural], condition["reason"])
+            for plural, store in self.stores.items()
+            for stored in store.all()
+            for condition in stored.status.get("conditions") or ()
+            if (condition["type"], condition["status"]) == ("Accepted", "False")
+        )
 
     def _load_balancer_changed(
         self, before: Stored[LoadBalancer] | None, after: Stored[LoadBalancer] | None
