@@ -28,6 +28,11 @@ RECONCILE_SECONDS = Histogram(
     ["flow"],
     buckets=_SECONDS,
 )
+EVENTS = Counter(
+    "consul_nginx_events",
+    "Events for people, by outcome (posted, dropped: too many of one object, failed).",
+    ["outcome"],
+)
 LEADER = Gauge(
     "leader_election_master_status",
     "1 in the replica that leads and therefore writes, 0 in the others; name is that of the Lease.",

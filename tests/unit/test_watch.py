@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from consul_nginx.consul.client import Answer
 from consul_nginx.consul.errors import ConsulRefused, ConsulUnavailable
-from consul_nginx.consul.watch import LONGEST_RETRY_S, REFUSED_RETRY_S, Watch
-from consul_nginx.model.consul import Observation, ServiceQuery
+from consul_nginx.consul.watch import LONGEST_RETRY_S, REFUSED_RETRY_S, Watch, is_suspicious
+from consul_nginx.model.consul import Health, Observation, ServiceQuery
 from unit.factories import instance
 
 QUERY = ServiceQuery(service="web")
@@ -111,3 +112,40 @@ async def test_a_refusal_is_told_apart_and_asked_again_slowly():
     script = await Script(ConsulRefused("403")).run()
     assert script.slept == [REFUSED_RETRY_S]
     assert script.published[0].refused
+
+
+THREE = tuple(instance(f"10.0.0.{n}") for n in (1, 2, 3))
+
+
+def sick(one):
+    return replace(one, health=Health.CRITICAL)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "suspicious"),
+    [
+        (None, (), True),
+        (None, ONE, False),
+        (ONE, (), True),
+        ((), (), False),
+        (TWO, ONE, False),
+        (THREE, ONE, True),
+        (THREE, tuple(map(sick, THREE)), True),
+        (THREE, (sick(THREE[0]), *THREE[1:]), False),
+        (tuple(map(sick, THREE)), tuple(map(sick, ONE)), False),
+    ],
+)
+def test_what_loses_most_of_its_instances_at_once_is_asked_again(before, now, suspicious):
+    assert is_suspicious(before=before, now=now) is suspicious
+
+
+async def test_most_instances_gone_count_once_a_consistent_read_says_so():
+    script = await Script((7, THREE), (8, ONE), (8, TWO)).run()
+    assert script.asked[:3] == [0, 7, "consistent"]
+    assert script.published[-1] == Observation(instances=TWO)
+
+
+async def test_a_service_that_flaps_is_asked_at_a_bounded_rate():
+    script = await Script(*((n, ONE if n % 2 else TWO) for n in range(7, 60))).run()
+    assert script.slept[0] == 0
+    assert sum(script.slept[-1:]) > 1

@@ -6,7 +6,8 @@
 
 An empty answer is suspicious: during elections and agent restarts Consul answers 200 with an empty
 list (consul-template issues 1131, 1098). One that is news, the first after a start included, counts
-only once a ``consistent`` read, which needs a leader, says the same.
+only once a ``consistent`` read, which needs a leader, was made; so does one that loses more than
+half of the passing instances at once. Without a leader, what was known before is held.
 """
 
 from __future__ import annotations
@@ -21,13 +22,24 @@ from typing import Protocol
 from consul_nginx.backoff import Backoff
 from consul_nginx.consul.client import BLOCKING_TIMEOUT_S, Answer
 from consul_nginx.consul.errors import ConsulError, ConsulRefused, ConsulUnavailable
-from consul_nginx.model.consul import UNKNOWN, Observation, ServiceQuery
+from consul_nginx.model.consul import UNKNOWN, Health, Instance, Observation, ServiceQuery
+from consul_nginx.rate import TokenBucket
 
 FIRST_RETRY_S = 0.2
 LONGEST_RETRY_S = 10.0
 REFUSED_RETRY_S = 30.0
 # A service whose checks flap must not make us ask without pause.
-MIN_INTERVAL_S = 0.02
+QUESTIONS_PER_S = 10.0
+QUESTIONS_AT_ONCE = 5
+
+
+def is_suspicious(*, before: tuple[Instance, ...] | None, now: tuple[Instance, ...]) -> bool:
+    """Whether an answer is worth a second question: nothing is there, or most of it is gone."""
+    if before is None:
+        return not now
+    passing = sum(instance.health is Health.PASSING for instance in now)
+    passed = sum(instance.health is Health.PASSING for instance in before)
+    return (not now and before != ()) or 2 * passing < passed
 
 
 class Reader(Protocol):
@@ -53,6 +65,9 @@ class Watch:
     failed: Callable[[ServiceQuery, ConsulError], None]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     now: Callable[[], str] = _now
+    rate: TokenBucket = field(
+        default_factory=lambda: TokenBucket(per_second=QUESTIONS_PER_S, burst=QUESTIONS_AT_ONCE)
+    )
     clock: Callable[[], float] = time.monotonic
     _observation: Observation = UNKNOWN
     _index: int = 0
@@ -82,14 +97,14 @@ class Watch:
                 self._backoff.reset()
                 self._index = 0 if answer.index < self._index else answer.index
                 self._observe(Observation(instances=answer.instances))
-                await self.sleep(MIN_INTERVAL_S)
+                await self.sleep(self.rate.take())
 
     async def _ask(self) -> Answer:
         """One question; a watchdog above the transport's own time-out guards against a hang."""
         try:
             async with asyncio.timeout(BLOCKING_TIMEOUT_S + 5):
                 answer = await self.reader.service(query=self.query, index=self._index)
-                if not answer.instances and self._observation.instances != ():
+                if is_suspicious(before=self._observation.instances, now=answer.instances):
                     confirmed = await self.reader.service(query=self.query, consistent=True)
                     return Answer(index=answer.index, instances=confirmed.instances)
         except TimeoutError as error:

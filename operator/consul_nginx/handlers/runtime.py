@@ -23,6 +23,7 @@ from consul_nginx.kube.client import Kind, KubeClient, connect
 from consul_nginx.kube.data_plane import DataPlane
 from consul_nginx.loops.batching import Batcher
 from consul_nginx.loops.consul_tokens import ConsulTokens
+from consul_nginx.loops.events import Events
 from consul_nginx.loops.lead import AlwaysLeading, LeaseElector
 from consul_nginx.loops.load_balancers import LoadBalancers
 from consul_nginx.loops.queue import WorkQueue
@@ -130,6 +131,7 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
             resources=resources,
             load_balancers=load_balancers,
             data_plane=DataPlane(kube=kube, session=session),
+            events=Events(kube=kube),
         )
         relist = Relist(kube=kube, resources=resources, namespaces=settings.namespaces)
 

@@ -7,7 +7,7 @@ only writer of ``status``, and writes only what is new.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from consul_nginx.kube.children import selector
@@ -22,8 +22,10 @@ from consul_nginx.kube.client import (
     Raw,
 )
 from consul_nginx.kube.data_plane import DataPlane, desired_pods
+from consul_nginx.kube.events import news
 from consul_nginx.kube.ownership import is_own
 from consul_nginx.kube.status import conditions, service_addresses, status_body, without_times
+from consul_nginx.loops.events import Events
 from consul_nginx.loops.lead import Lead
 from consul_nginx.loops.load_balancers import LoadBalancers, Programme
 from consul_nginx.loops.resources import MappingsOf, Resources
@@ -62,12 +64,14 @@ class Reports:
         resources: Resources,
         load_balancers: LoadBalancers,
         data_plane: DataPlane,
+        events: Events,
     ) -> None:
         self._kube = kube
         self._lead = lead
         self._resources = resources
         self._load_balancers = load_balancers
         self._data_plane = data_plane
+        self._events = events
         self._counted: dict[ObjectRef, set[ObjectRef]] = {}
 
     async def reconcile(self, ref: ObjectRef) -> float | None:
@@ -265,7 +269,7 @@ class Reports:
         kind: Kind,
         store: Store[Any],
         meta: Meta,
-        verdicts: Iterable[Condition],
+        verdicts: Collection[Condition],
         details: Mapping[str, Any] | None = None,
     ) -> None:
         stored: Stored[Any] | None = store.get(meta.ref)
@@ -279,11 +283,13 @@ class Reports:
         }
         if without_times(status) == without_times(stored.status):
             return
+        told = list(news(verdicts=verdicts, before=stored.status))
         raw = await self._kube.apply_status(
             kind, status_body(kind=kind, raw=stored.raw, status=status)
         )
         if raw is not None:
             store.put(raw)
+            await self._events.post(kind=kind, meta=meta, conditions=told)
 
 
 def _poll_delay(*, programme: Programme | None, state: DataPlaneState) -> float:
