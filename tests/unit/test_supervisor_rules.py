@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from consul_nginx.agent.supervisor import words
+from consul_nginx.agent.supervisor import modules, words
 from consul_nginx.agent.supervisor.nginx import pause
 from consul_nginx.agent.supervisor.probe import hash_of_answer
 from consul_nginx.agent.supervisor.processes import (
@@ -131,6 +131,30 @@ def test_requests() -> None:
 def test_what_is_no_request(line: bytes) -> None:
     with pytest.raises(RequestError):
         parse(line)
+
+
+DEBIAN = "configure arguments: --with-cc-opt='-g -O2' {} --with-stream=dynamic --with-threads\n"
+
+
+@pytest.mark.parametrize(
+    ("build", "file"),
+    [
+        (DEBIAN.format("--modules-path=/usr/lib/nginx/modules"), "/usr/lib/nginx/modules/{}"),
+        (DEBIAN.format("--prefix=/usr/share/nginx"), "/usr/share/nginx/modules/{}"),
+        (DEBIAN.format(""), "/usr/local/nginx/modules/{}"),
+    ],
+)
+def test_a_dynamic_stream_module_is_loaded_from_where_nginx_has_it(build: str, file: str) -> None:
+    file = file.format("ngx_stream_module.so")
+    assert modules.directives(build, exists={file}.__contains__) == f"load_module {file};"
+    assert modules.directives(build, exists=lambda _: False) == ""
+
+
+@pytest.mark.parametrize(
+    "build", ["", "configure arguments: --modules-path=/m --with-stream --with-stream_ssl_module\n"]
+)
+def test_a_built_in_stream_module_is_not_loaded(build: str) -> None:
+    assert modules.directives(build, exists=lambda _: True) == ""
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,8 @@ def image(settings: Settings, stand_in: StandIn) -> Path:
 def nginx_program(settings: Settings) -> Path:
     """Write a wrapper that runs the stand-in's nginx on this machine, and return its path.
 
-    Its C library is newer than this machine's, so it is started by its own loader.
+    Its C library is newer than this machine's, so it is started by its own loader. ``-V`` tells
+    where its modules are on this machine.
     """
     root = folder(settings, NGINX)
     libraries = f"{root}/usr/lib/x86_64-linux-gnu"
@@ -121,6 +122,7 @@ def nginx_program(settings: Settings) -> Path:
     content = (
         "#!/bin/sh\n"
         "# Written by the test cluster's harness.\n"
+        f'if [ "$*" = -V ]; then "$0" -q -V 2>&1 | sed "s#--modules-path=#&{root}#" >&2; exit; fi\n'
         f'exec "{libraries}/ld-linux-x86-64.so.2" --library-path "{libraries}" \\\n'
         f'    "{root}/usr/sbin/nginx" "$@"\n'
     )
@@ -165,3 +167,5 @@ def _check_nginx(root: Path) -> None:
     wanted = NGINX.image.rsplit(":", 1)[-1]
     if f"nginx/{wanted}." not in said:
         raise HarnessError(f"Debian {NGINX.suite} has {said.strip()}, wanted {wanted}.x")
+    if not (root / "usr/lib/nginx/modules/ngx_stream_module.so").exists():
+        raise HarnessError(f"Debian {NGINX.suite}'s nginx has no stream module: TCP needs it")

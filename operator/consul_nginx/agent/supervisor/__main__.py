@@ -10,6 +10,7 @@ import time
 from pathlib import PurePosixPath
 
 from consul_nginx.agent.logs import Log
+from consul_nginx.agent.supervisor import modules
 from consul_nginx.agent.supervisor.bundles import Bundles
 from consul_nginx.agent.supervisor.children import Children
 from consul_nginx.agent.supervisor.loop import Loop, Signals
@@ -72,6 +73,10 @@ def main(argv: list[str]) -> int:
     binary = _which(arguments.nginx)
     if not binary:
         return _give_up(log, reason=f"there is no nginx at {arguments.nginx}")
+    try:
+        directives = modules.directives(modules.build_of(binary))
+    except OSError as error:
+        return _give_up(log, reason=f"nginx can't be run: {error}")
     if os.getpid() != 1:
         _become_subreaper()
     layout, loop, children = Layout(root=arguments.root), Loop(), Children()
@@ -79,6 +84,7 @@ def main(argv: list[str]) -> int:
     bundles = Bundles(layout=layout)
     nginx = Nginx(
         binary=binary,
+        directives=directives,
         layout=layout,
         bundles=bundles,
         loop=loop,

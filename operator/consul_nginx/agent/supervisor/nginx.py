@@ -41,12 +41,17 @@ def pause(*, waited: float) -> float:
 
 
 class Nginx:
-    """Starts, tests and reloads nginx. Long steps are generators that yield how long to wait."""
+    """Starts, tests and reloads nginx. Long steps are generators that yield how long to wait.
+
+    ``directives`` come before those of every bundle (``modules``); nginx keeps what ``-g`` says
+    over every HUP.
+    """
 
     def __init__(
         self,
         *,
         binary: str,
+        directives: str,
         layout: Layout,
         bundles: Bundles,
         loop: Loop,
@@ -58,6 +63,7 @@ class Nginx:
         self.master: Child | None = None
         self._test: Child | None = None
         self._binary = binary
+        self._directives = directives
         self._layout = layout
         self._bundles = bundles
         self._loop = loop
@@ -102,7 +108,7 @@ class Nginx:
 
     def test(self, digest: str) -> Generator[float, None, Failure | None]:
         """``nginx -t`` on a bundle, within its time."""
-        argv = [self._binary, "-e", "stderr", "-t", "-c", self._bundles.main_file(digest)]
+        argv = self._argv(self._bundles.main_file(digest), self._directives, "-t")
         started = self._clock()
         self._test = child = self._children.add(Child(loop=self._loop, argv=argv))
         while child.running:
@@ -117,6 +123,9 @@ class Nginx:
             return None
         return Failure(stage="test", output=words.quote(list(child.lines)))
 
+    def _argv(self, main_file: str, directives: str, *more: str) -> list[str]:
+        return [self._binary, "-e", "stderr", *more, "-c", main_file, "-g", directives]
+
     def start(self, digest: str) -> Generator[float, None, Failure | None]:
         """Start on ``current``, which points to ``digest``; a failed start leaves no process."""
         yield from self._dismiss_orphans()
@@ -124,7 +133,7 @@ class Nginx:
         self._generation += 1
         self._emergencies = []
         main_file = f"{self._layout.current}/nginx.conf"
-        argv = [self._binary, "-e", "stderr", "-c", main_file, "-g", "daemon off;"]
+        argv = self._argv(main_file, f"daemon off; {self._directives}")
         self.master = self._children.add(
             Child(loop=self._loop, argv=argv, on_line=self._notice_emergency)
         )
