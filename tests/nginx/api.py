@@ -1,4 +1,4 @@
-"""An API server with one ConfigMap: list and watch as the real one answers them."""
+"""An API server with one ConfigMap and its shards: it answers as the real one does."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from aiohttp import web
+
+from consul_nginx.model.encoding import Content, Encoded
 
 LIST = "/api/v1/namespaces/web/configmaps"
 
@@ -23,6 +25,7 @@ class FakeApi:
         self.fail: int | None = None
         self._version = 100
         self._item: dict[str, Any] | None = None
+        self._shards: dict[str, dict[str, Any]] = {}
         self._watches: set[asyncio.Queue[dict[str, Any] | None]] = set()
         self._loop = asyncio.new_event_loop()
         self._up = threading.Event()
@@ -33,8 +36,17 @@ class FakeApi:
     def watches(self) -> int:
         return len(self._watches)
 
-    def put(self, data: dict[str, str]) -> None:
-        self._call(self._put, data)
+    def write(self, encoded: Encoded) -> None:
+        """As the operator does: shards first."""
+        for number, content in encoded.shards.items():
+            self.put_shard(number, content)
+        self.put(encoded.main)
+
+    def put(self, content: Content) -> None:
+        self._call(self._put, content)
+
+    def put_shard(self, number: int, content: Content) -> None:
+        self._call(self._shards.update, {f"edge-config-{number}": _maps(content)})
 
     def delete(self) -> None:
         self._call(self._send, {"type": "DELETED", "object": self._item})
@@ -55,11 +67,11 @@ class FakeApi:
         self._loop.call_soon_threadsafe(lambda: (function(*arguments), done.set()))
         assert done.wait(5)
 
-    def _put(self, data: dict[str, str]) -> None:
+    def _put(self, content: Content) -> None:
         self._version += 1
         kind = "MODIFIED" if self._item else "ADDED"
         metadata = {"name": "edge-config", "uid": "u1", "resourceVersion": str(self._version)}
-        self._item = {"metadata": metadata, "data": data}
+        self._item = {"metadata": metadata, **_maps(content)}
         self._send({"type": kind, "object": self._item})
 
     def _send(self, event: dict[str, Any] | None) -> None:
@@ -75,6 +87,7 @@ class FakeApi:
     async def _start(self) -> None:
         app = web.Application()
         app.router.add_get(LIST, self._answer)
+        app.router.add_get(f"{LIST}/{{name}}", self._answer_one)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -92,6 +105,12 @@ class FakeApi:
             {"metadata": {"resourceVersion": str(self._version)}, "items": items}
         )
 
+    async def _answer_one(self, request: web.Request) -> web.StreamResponse:
+        if self.fail:
+            return web.json_response({"code": self.fail}, status=self.fail)
+        shard = self._shards.get(request.match_info["name"])
+        return web.json_response(shard or {"code": 404}, status=200 if shard else 404)
+
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse()
         queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
@@ -107,6 +126,12 @@ class FakeApi:
         finally:
             self._watches.discard(queue)
         return answer
+
+
+def _maps(content: Content) -> dict[str, Any]:
+    """The API server leaves empty maps out."""
+    maps = {"data": dict(content.data), "binaryData": dict(content.binary_data)}
+    return {name: values for name, values in maps.items() if values}
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import random
 import signal
 import socket
 import statistics
@@ -19,7 +20,8 @@ from typing import Any
 
 import pytest
 
-from consul_nginx.model.bundle import Bundle, encode
+from consul_nginx.model.bundle import Bundle, Form
+from consul_nginx.model.encoding import Content, Encoded, encode
 from nginx.api import FakeApi, fake_api
 from nginx.support import Pod, free_port, get, wait_for
 
@@ -32,6 +34,7 @@ class Agent:
     def __init__(self, *, pod: Pod, api: FakeApi) -> None:
         self.pod, self.api, self.port = pod, api, free_port()
         self.process: subprocess.Popen[bytes] | None = None
+        self.written: Encoded | None = None
         self.account = pod.root / "account"
         self.account.mkdir()
         (self.account / "token").write_text("first-token\n")
@@ -79,9 +82,13 @@ class Agent:
         return next((float(line.split()[-1]) for line in lines if line.startswith(series)), None)
 
     def put(self, bundle: Bundle) -> int:
-        revision = next(REVISIONS)
-        self.api.put(encode(bundle=bundle, revision=revision))
-        return revision
+        return self.write(bundle).manifest.revision
+
+    def write(self, bundle: Bundle) -> Encoded:
+        before = self.written.manifest if self.written else None
+        self.written = encode(bundle=bundle, revision=next(REVISIONS), previous=before)
+        self.api.write(self.written)
+        return self.written
 
     def serves(self, bundle: Bundle) -> Callable[[], bool]:
         return lambda: (self.status()["serving"] or {}).get("hash") == bundle.hash
@@ -196,9 +203,9 @@ def test_a_port_in_use_is_tried_again_until_it_is_free(edge: Agent) -> None:
 def test_a_configmap_edited_by_hand_is_rejected(
     edge: Agent, port: int, change: dict[str, str | None], words: str
 ) -> None:
-    data = encode(bundle=edge.pod.bundle(port=port, text="two"), revision=next(REVISIONS))
-    changed = {**data, **change}
-    edge.api.put({key: text for key, text in changed.items() if text is not None})
+    encoded = encode(bundle=edge.pod.bundle(port=port, text="two"), revision=next(REVISIONS))
+    changed = {**encoded.main.data, **change}
+    edge.api.put(Content(data={key: text for key, text in changed.items() if text is not None}))
     rejection = edge.rejection()
     assert rejection["stage"] == "decode"
     assert words in rejection["message"]
@@ -208,10 +215,12 @@ def test_a_configmap_edited_by_hand_is_rejected(
 
 
 def test_a_file_name_can_not_leave_the_bundle(edge: Agent, port: int) -> None:
-    data = encode(bundle=edge.pod.bundle(port=port, text="two"), revision=next(REVISIONS))
+    encoded = encode(bundle=edge.pod.bundle(port=port, text="two"), revision=next(REVISIONS))
+    data = encoded.main.data
     manifest = json.loads(data["manifest.json"])
     manifest["files"].append("../x.conf")
-    edge.api.put({**data, "manifest.json": json.dumps(manifest), "../x.conf": "evil"})
+    changed = {**data, "manifest.json": json.dumps(manifest), "../x.conf": "evil"}
+    edge.api.put(Content(data=changed))
     rejection = edge.rejection()
     assert rejection["stage"] == "decode"
     assert "'../x.conf' is not a bundle file name" in rejection["message"]
@@ -340,11 +349,60 @@ def test_api_errors_are_survived(edge: Agent, port: int) -> None:
     wait_for(edge.serves(two), seconds=15)
 
 
-def test_a_large_configmap_passes(edge: Agent, port: int) -> None:
+def filling(size: int, *, seed: int = 1) -> str:
+    """A comment that compresses to about ``size`` bytes."""
+    text = random.Random(seed).randbytes(size).hex()
+    return "".join(f"# {text[at : at + 90]}\n" for at in range(0, len(text), 90))
+
+
+@pytest.mark.parametrize(
+    ("size", "form"),
+    [(20_000, Form.PLAIN), (400_000, Form.COMPRESSED), (1_500_000, Form.SHARDED)],
+)
+def test_every_form_of_a_bundle_is_loaded(edge: Agent, port: int, size: int, form: Form) -> None:
     wait_for(lambda: edge.api.watches)
-    large = edge.pod.bundle(port=port, http="# filling\n" * 90_000)
-    edge.put(large)
+    large = edge.pod.bundle(port=port, text="large", http=filling(size))
+    assert edge.write(large).manifest.form is form
     wait_for(edge.serves(large))
+    assert get(port) == "large"
+    edge.put(small := edge.pod.bundle(port=port, text="small"))
+    wait_for(edge.serves(small))
+
+
+def test_shards_of_another_revision_are_never_loaded_and_read_again(edge: Agent, port: int) -> None:
+    one, two = (
+        edge.pod.bundle(port=port, text=text, http=filling(1_200_000, seed=seed))
+        for seed, text in enumerate(("one again", "two"))
+    )
+    others = encode(bundle=two, revision=next(REVISIONS)).shards
+    before = edge.status()["serving"]
+    encoded = encode(bundle=one, revision=next(REVISIONS))
+    edge.api.put_shard(1, encoded.shards[1])
+    edge.api.put_shard(2, others[2])
+    edge.api.put(encoded.main)
+    rejection = edge.rejection()
+    assert (rejection["stage"], rejection["hash"]) == ("decode", one.hash)
+    assert "shard 2 has the SHA-256" in rejection["message"]
+    assert (edge.status()["serving"], get(port)) == (before, "one")
+    edge.api.put_shard(2, encoded.shards[2])
+    wait_for(edge.serves(one))
+    assert get(port) == "one again"
+    assert edge.metric('consul_nginx_agent_rejected_bundles_total{stage="decode"}') == 1
+
+
+def test_a_shard_that_can_not_be_read_is_told(edge: Agent, port: int) -> None:
+    encoded = encode(
+        bundle=edge.pod.bundle(port=port, http=filling(1_200_000)), revision=next(REVISIONS)
+    )
+    edge.api.put(encoded.main)
+    assert edge.rejection()["message"] == "shard 1 is missing"
+    edge.api.fail = 403
+    wait_for(lambda: "the API server says 403" in edge.rejection()["message"])
+    # A newer revision does not wait for the older one.
+    edge.api.fail = None
+    edge.put(two := edge.pod.bundle(port=port, text="two"))
+    wait_for(edge.serves(two))
+    assert edge.status()["rejection"] is None
 
 
 # the process

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from consul_nginx.agent.unpack import Store
-from consul_nginx.model.bundle import Bundle, Manifest
+from consul_nginx.model.bundle import Bundle, Form, Manifest
 from consul_nginx.model.layout import Layout
 
 
@@ -28,6 +28,7 @@ def manifest(bundle: Bundle, revision: int = 1) -> Manifest:
         revision=revision,
         hash=bundle.hash,
         structure=bundle.structure,
+        form=Form.PLAIN,
         files=tuple(sorted(bundle.files)),
     )
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from consul_nginx.kube.children import config_map, data_plane
+from consul_nginx.kube.children import config_map, data_plane, shard_ref
 from consul_nginx.kube.errors import KubeRefused
 from consul_nginx.kube.ownership import refuse_foreign
+from consul_nginx.model.encoding import Content
 from unit.factories import load_balancer
 
 IMAGE = "registry.example.com/consul-nginx:1"
@@ -76,7 +77,13 @@ def test_an_object_of_an_earlier_load_balancer_of_the_name_is_taken_over():
 
 
 def test_every_object_is_owned_without_blocking_its_owners_deletion():
-    every = [*objects(), config_map(load_balancer=load_balancer(), data={}, resource_version="7")]
+    bundle = config_map(
+        load_balancer=load_balancer(),
+        ref=shard_ref(load_balancer().meta.ref, 1),
+        content=Content(),
+        resource_version="7",
+    )
+    every = [*objects(), bundle]
     for body in every:
         [owner] = body["metadata"]["ownerReferences"]
         assert owner["uid"] == "uid-edge"

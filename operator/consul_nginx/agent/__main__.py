@@ -19,6 +19,7 @@ from consul_nginx.agent.logs import Log
 from consul_nginx.agent.metrics import Metrics
 from consul_nginx.agent.pipeline import Pipeline
 from consul_nginx.agent.settings import Settings, SettingsError
+from consul_nginx.agent.shards import Shards
 from consul_nginx.agent.supervisor_client import SupervisorClient
 from consul_nginx.agent.unpack import Store
 
@@ -36,7 +37,13 @@ async def run(*, settings: Settings, log: Log) -> None:
     store.prepare()
     metrics = Metrics(state=lambda: pipeline.state, version=_version())
     supervisor = SupervisorClient(path=str(settings.layout.supervisor_socket))
-    pipeline = Pipeline(store=store, supervisor=supervisor, metrics=metrics, log=log)
+    pipeline = Pipeline(
+        store=store,
+        shards=Shards(settings=settings),
+        supervisor=supervisor,
+        metrics=metrics,
+        log=log,
+    )
     source = ConfigMapSource(settings=settings, deliver=pipeline.offer, metrics=metrics, log=log)
     app = web.application(settings=settings, state=lambda: pipeline.state, metrics=metrics)
     runner = await web.serve(app, port=settings.port)

@@ -71,7 +71,7 @@ class ConfigMapSource:
         self._timing = timing or Timing()
         self._version = ""
         self._delivered: object = ()  # neither a version nor None: the first answer is always new
-        self._url = f"{settings.api_url}/api/v1/namespaces/{settings.namespace}/configmaps"
+        self._url = settings.configmaps_url
         self._params = {"fieldSelector": f"metadata.name={settings.configmap}"}
 
     async def run(self) -> None:
@@ -79,7 +79,7 @@ class ConfigMapSource:
         backoff = Backoff(first=0.1, last=10.0, uniform=self._timing.uniform)
         while True:
             try:
-                async with self._session() as session:
+                async with open_session(self._settings) as session:
                     await self._list(session)
                     backoff.reset()
                     await self._watch_until_relist(session)
@@ -97,21 +97,10 @@ class ConfigMapSource:
         )
         await self._timing.sleep(pause)
 
-    @asynccontextmanager
-    async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
-        headers = {"Accept": "application/json", "User-Agent": "consul-nginx-agent"}
-        if self._settings.token_file.exists():
-            headers["Authorization"] = f"Bearer {self._settings.token_file.read_text().strip()}"
-        secure = self._settings.api_url.startswith("https://")
-        context = tls_context(str(self._settings.ca_file)) if secure else False
-        connector = aiohttp.TCPConnector(ssl=context, limit=2)
-        async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
-            yield session
-
     async def _list(self, session: aiohttp.ClientSession) -> None:
         timeout = aiohttp.ClientTimeout(total=_LIST_TIMEOUT, connect=_CONNECT_TIMEOUT)
         async with session.get(self._url, params=self._params, timeout=timeout) as answer:
-            await _check(answer)
+            await check(answer)
             raw = await answer.json(content_type=None)
         try:
             self._version = raw["metadata"]["resourceVersion"]
@@ -142,7 +131,7 @@ class ConfigMapSource:
         timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_TIMEOUT, sock_read=INACTIVITY)
         started, events = self._timing.clock(), 0
         async with session.get(self._url, params=params, timeout=timeout) as answer:
-            await _check(answer)
+            await check(answer)
             async for line in lines(answer.content.iter_any()):
                 events += 1
                 self._take(json.loads(line))
@@ -173,6 +162,19 @@ class ConfigMapSource:
             self._deliver(item)
 
 
+@asynccontextmanager
+async def open_session(settings: Settings) -> AsyncIterator[aiohttp.ClientSession]:
+    """A session with the token as it is on disk now."""
+    headers = {"Accept": "application/json", "User-Agent": "consul-nginx-agent"}
+    if settings.token_file.exists():
+        headers["Authorization"] = f"Bearer {settings.token_file.read_text().strip()}"
+    secure = settings.api_url.startswith("https://")
+    context = tls_context(str(settings.ca_file)) if secure else False
+    connector = aiohttp.TCPConnector(ssl=context, limit=2)
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
+        yield session
+
+
 def tls_context(ca_file: str) -> ssl.SSLContext:
     """Verify the API server as ever, but for the strictness that Python 3.13 added.
 
@@ -184,7 +186,8 @@ def tls_context(ca_file: str) -> ssl.SSLContext:
     return context
 
 
-async def _check(answer: aiohttp.ClientResponse) -> None:
+async def check(answer: aiohttp.ClientResponse) -> None:
+    """Raise ``ApiError`` in the API server's words unless it said yes."""
     if answer.status != 200:
         text = (await answer.content.read(300)).decode(errors="replace")
         raise _error_of(answer.status, text)

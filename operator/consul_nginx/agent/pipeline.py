@@ -13,14 +13,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from consul_nginx.agent.api import ApiError
 from consul_nginx.agent.decisions import Adopt, Load, Refusal, decide, worth_a_retry
 from consul_nginx.agent.logs import Log
 from consul_nginx.agent.metrics import Metrics
+from consul_nginx.agent.shards import Shards
 from consul_nginx.agent.state import Rejection, Seen, Serving, Stage, State, Wanted
 from consul_nginx.agent.supervisor_client import SupervisorClient, SupervisorUnreachableError
 from consul_nginx.agent.unpack import Store
 from consul_nginx.backoff import Backoff
-from consul_nginx.model.bundle import MANIFEST_KEY, Manifest, decode
+from consul_nginx.model.bundle import Bundle, BundleError, Manifest
+from consul_nginx.model.encoding import Content, IncompleteError, decode, manifest_of
 
 POLL = 2.0
 POLL_UNREACHABLE = 0.2
@@ -34,6 +37,14 @@ class Clocks:
     wall: Callable[[], float] = time.time
 
 
+@dataclass(frozen=True, kw_only=True)
+class Postponed:
+    """A ConfigMap that could not be taken yet: its shards were not there, or there was no room."""
+
+    item: dict[str, Any]
+    until: float
+
+
 class Pipeline:
     """Owns the state; ``offer`` feeds it, ``run`` turns it."""
 
@@ -41,6 +52,7 @@ class Pipeline:
         self,
         *,
         store: Store,
+        shards: Shards,
         supervisor: SupervisorClient,
         metrics: Metrics,
         log: Log,
@@ -49,6 +61,7 @@ class Pipeline:
         self.state = State(unpacked=bool(store.hashes()))
         self._metrics = metrics
         self._store = store
+        self._shards = shards
         self._supervisor = supervisor
         self._log = log
         self._clocks = clocks or Clocks()
@@ -57,6 +70,8 @@ class Pipeline:
         self._wanted: Wanted | None = None
         self._refusal: Refusal | None = None
         self._retries = Backoff(first=1.0, last=60.0)
+        self._postponed: Postponed | None = None
+        self._postponements = Backoff(first=0.2, last=5.0)
 
     def offer(self, item: dict[str, Any] | None) -> None:
         """The ConfigMap as it is now; None when it was deleted."""
@@ -93,31 +108,54 @@ class Pipeline:
             await self._look()
         elif isinstance(action, Adopt) and self._wanted:
             self._accept(self._wanted)
-        return POLL if self.state.nginx else POLL_UNREACHABLE
+        return self._pause()
+
+    def _pause(self) -> float:
+        pause = POLL if self.state.nginx else POLL_UNREACHABLE
+        if self._postponed:
+            pause = min(pause, max(0.0, self._postponed.until - self._clocks.monotonic()))
+        return pause
 
     async def _take_newest(self) -> None:
         item, self._newest = self._newest, None
+        if item is not None:
+            self._postponed = None
+            self._postponements.reset()
+        elif self._postponed and self._clocks.monotonic() >= self._postponed.until:
+            item = self._postponed.item
         if item is None:
             return
-        data = item.get("data") or {}
         try:
-            manifest, bundle = decode(data)
+            manifest, bundle = await self._decode(item)
+            await asyncio.to_thread(self._store.unpack, manifest=manifest, bundle=bundle)
+        except (ApiError, IncompleteError) as error:
+            self._postpone(item, "decode", str(error))
         except (ValueError, RecursionError, AttributeError, TypeError) as error:
             # Beyond BundleError: what people and hostile tools can write into a ConfigMap by hand.
-            self._see(_claimed(data))
+            self._postponed = None
+            self._see(_claimed(item))
             self._reject("decode", str(error) or type(error).__name__)
-            return
-        self._see(Seen(hash=manifest.hash, revision=manifest.revision))
-        try:
-            await asyncio.to_thread(self._store.unpack, manifest=manifest, bundle=bundle)
         except OSError as error:
-            self._newest = self._newest or item  # again with the next step
-            self._reject("unpack", str(error))
-            return
-        self._wanted = Wanted(
-            hash=manifest.hash, structure=manifest.structure, revision=manifest.revision
-        )
-        self.state = replace(self.state, rejection=None, unpacked=True)
+            self._postpone(item, "unpack", str(error))
+        else:
+            self._postponed = None
+            self._see(_claimed(item))
+            self._wanted = Wanted(
+                hash=manifest.hash, structure=manifest.structure, revision=manifest.revision
+            )
+            self.state = replace(self.state, rejection=None, unpacked=True)
+
+    async def _decode(self, item: dict[str, Any]) -> tuple[Manifest, Bundle]:
+        main = Content.of(item)
+        shards = await self._shards.read(manifest_of(main))
+        return await asyncio.to_thread(decode, main=main, shards=shards)
+
+    def _postpone(self, item: dict[str, Any], stage: Stage, message: str) -> None:
+        if not self._postponed:
+            self._see(_claimed(item))
+        until = self._clocks.monotonic() + self._postponements.next()
+        self._postponed = Postponed(item=item, until=until)
+        self._reject(stage, message)
 
     def _see(self, seen: Seen) -> None:
         """A new ConfigMap: whatever was refused may be tried again."""
@@ -185,6 +223,8 @@ class Pipeline:
     def _reject(self, stage: Stage, message: str) -> None:
         seen = self.state.seen or Seen(hash=None, revision=None)
         rejection = Rejection(hash=seen.hash, revision=seen.revision, stage=stage, message=message)
+        if rejection == self.state.rejection:  # told already, and tried again
+            return
         self.state = replace(self.state, rejection=rejection)
         self._metrics.rejected(stage)
         self._log.error(
@@ -215,10 +255,10 @@ class Pipeline:
             self._log.info("removed old bundles", bundles=gone)
 
 
-def _claimed(data: Any) -> Seen:
-    """What a broken ConfigMap's manifest says of itself, as far as it can be read."""
+def _claimed(item: dict[str, Any]) -> Seen:
+    """What a ConfigMap's manifest says of itself, as far as it can be read."""
     try:
-        manifest = Manifest.from_json(data[MANIFEST_KEY])
-    except (ValueError, RecursionError, LookupError, TypeError):
+        manifest = manifest_of(Content.of(item))
+    except (BundleError, TypeError, AttributeError):
         return Seen(hash=None, revision=None)
     return Seen(hash=manifest.hash, revision=manifest.revision)

@@ -35,6 +35,11 @@ class Settings:
         """The shared volume."""
         return Layout(root=self.root)
 
+    @property
+    def configmaps_url(self) -> str:
+        """Of the namespace."""
+        return f"{self.api_url}/api/v1/namespaces/{self.namespace}/configmaps"
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Read the environment; raises ``SettingsError``."""

@@ -7,6 +7,8 @@ from typing import Any
 
 from consul_nginx.kube.client import LOAD_BALANCER
 from consul_nginx.kube.nginx_pod import pod_spec
+from consul_nginx.model.bundle import SHARD_NUMBERS
+from consul_nginx.model.encoding import Content, shard_name
 from consul_nginx.model.kubernetes import GROUP, Access, LoadBalancer, ObjectRef, Workload
 
 LABEL_LOAD_BALANCER = f"{GROUP}/load-balancer"
@@ -16,6 +18,12 @@ MANAGED_BY = "consul-nginx-operator"
 def config_map_ref(load_balancer: ObjectRef) -> ObjectRef:
     """The ConfigMap that carries a LoadBalancer's bundle."""
     return ObjectRef(namespace=load_balancer.namespace, name=f"{load_balancer.name}-config")
+
+
+def shard_ref(load_balancer: ObjectRef, number: int) -> ObjectRef:
+    """The ConfigMap of one part of a bundle that is too large for one ConfigMap."""
+    name = shard_name(config_map=config_map_ref(load_balancer).name, number=number)
+    return ObjectRef(namespace=load_balancer.namespace, name=name)
 
 
 def state_ref(load_balancer: ObjectRef) -> ObjectRef:
@@ -37,12 +45,15 @@ def selector(load_balancer: ObjectRef) -> str:
 
 
 def config_map(
-    *, load_balancer: LoadBalancer, data: Mapping[str, str], resource_version: str | None
+    *,
+    load_balancer: LoadBalancer,
+    ref: ObjectRef,
+    content: Content,
+    resource_version: str | None,
 ) -> dict[str, Any]:
-    """The ConfigMap of a bundle; ``resource_version`` is that of the one it replaces."""
-    ref = config_map_ref(load_balancer.meta.ref)
+    """A ConfigMap of a bundle; ``resource_version`` is that of the one it replaces."""
     body = _config_map(load_balancer=load_balancer, ref=ref, resource_version=resource_version)
-    return {**body, "data": dict(data)}
+    return {**body, "data": dict(content.data), "binaryData": dict(content.binary_data)}
 
 
 def state_config_map(
@@ -106,7 +117,7 @@ def _service_account(load_balancer: LoadBalancer) -> dict[str, Any]:
 
 
 def _role(load_balancer: LoadBalancer) -> dict[str, Any]:
-    """The agent may read its own ConfigMap by name and nothing else."""
+    """The agent may read its own ConfigMap and its shards by name, and nothing else."""
     body = _object(
         load_balancer=load_balancer, api_version="rbac.authorization.k8s.io/v1", kind="Role"
     )
@@ -118,7 +129,15 @@ def _role(load_balancer: LoadBalancer) -> dict[str, Any]:
                 "resources": ["configmaps"],
                 "resourceNames": [config_map_ref(load_balancer.meta.ref).name],
                 "verbs": ["get", "list", "watch"],
-            }
+            },
+            {
+                "apiGroups": [""],
+                "resources": ["configmaps"],
+                "resourceNames": [
+                    shard_ref(load_balancer.meta.ref, number).name for number in SHARD_NUMBERS
+                ],
+                "verbs": ["get"],
+            },
         ],
     }
 

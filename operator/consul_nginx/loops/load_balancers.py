@@ -6,25 +6,23 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from consul_nginx.consul.catalog import Catalog
-from consul_nginx.kube.children import config_map, config_map_ref, state_ref
+from consul_nginx.kube.bundle_store import BundleStore, Written
+from consul_nginx.kube.children import state_ref
 from consul_nginx.kube.client import CONFIG_MAP, Kind, KubeClient
 from consul_nginx.kube.errors import KubeConflict, KubeRefused
-from consul_nginx.kube.ownership import get_own, is_newer, owner_uid
 from consul_nginx.kube.state import State, essence
 from consul_nginx.loops.batching import Batcher
 from consul_nginx.loops.children import Children
 from consul_nginx.loops.lead import Lead
 from consul_nginx.loops.memory import Memory, Remembered
 from consul_nginx.loops.resources import Resources
-from consul_nginx.metrics import CONFIGMAP_BYTES, CONFIGMAP_WRITES
-from consul_nginx.model.bundle import Bundle, BundleError, decode, encode
+from consul_nginx.model.bundle import Bundle
 from consul_nginx.model.consul import ServiceQuery, Snapshot
 from consul_nginx.model.kubernetes import LoadBalancer, Meta, ObjectRef, ServiceMapping
 from consul_nginx.model.layout import Layout
@@ -35,8 +33,6 @@ from consul_nginx.plan.acceptance import with_stand_in
 from consul_nginx.plan.load_balancer import Plan, bound, plan_load_balancer
 from consul_nginx.plan.permissions import Permissions, consul_objection
 from consul_nginx.resources.base import Invalid, invalid
-
-_log = logging.getLogger(__name__)
 
 FIRST_ANSWER_PATIENCE_S = 2.0
 CHILDREN_NOT_SETTLED_S = 2.0
@@ -65,17 +61,6 @@ class Programme:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Written:
-    """The ConfigMap as it is in the API server, as far as we know."""
-
-    resource_version: str | None = None
-    revision: int = 0
-    hash: str = ""
-    files: Mapping[str, str] = field(default_factory=dict)
-    uid: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Gathered:
     """All that a plan is made from.
 
@@ -90,7 +75,7 @@ class _Gathered:
     memory: Remembered
     remembered: Mapping[str, ServiceMapping]
     snapshot: Snapshot
-    written: _Written
+    written: Written
 
 
 class LoadBalancers:
@@ -106,7 +91,6 @@ class LoadBalancers:
         batcher: Batcher,
         policy: Policy,
         nginx_image: str,
-        wall_clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._kube = kube
         self._lead = lead
@@ -114,8 +98,7 @@ class LoadBalancers:
         self._catalog = catalog
         self._batcher = batcher
         self._policy = policy
-        self._wall_clock_ms = wall_clock_ms
-        self._written: dict[ObjectRef, _Written] = {}
+        self._bundles = BundleStore(kube=kube)
         self._programmes: dict[ObjectRef, Programme] = {}
         self._refusals: dict[ObjectRef, str] = {}
         self._queries: dict[ObjectRef, frozenset[ServiceQuery]] = {}
@@ -172,14 +155,18 @@ class LoadBalancers:
             state=_to_remember(gathered=gathered, plan=plan),
             before=gathered.memory,
         )
-        written = await self._apply_config_map(gathered=gathered, bundle=bundle)
+        written = await self._bundles.write(
+            load_balancer=gathered.load_balancer, bundle=bundle, before=gathered.written
+        )
+        if written is not gathered.written:
+            self._batcher.wrote(ref, written.size)
         self._remember(gathered=gathered, plan=plan, bundle=bundle, written=written)
         settled = await self._children.apply(gathered.load_balancer)
         return None if settled else CHILDREN_NOT_SETTLED_S
 
     def forget_observed(self, ref: ObjectRef) -> None:
         """Read and apply everything anew next time: hand edits are found by that."""
-        self._written.pop(ref, None)
+        self._bundles.forget(ref)
         self._children.forget(ref)
         self._memory.forget(ref)
 
@@ -189,8 +176,7 @@ class LoadBalancers:
             return self._children.knows(raw, kind, ref)
         if raw["metadata"]["name"] == state_ref(ref).name:
             return self._memory.knows(raw, ref)
-        written = self._written.get(ref)
-        return written is None or not is_newer(raw, than=written.resource_version)
+        return self._bundles.knows(raw, ref)
 
     def asking(self, query: ServiceQuery) -> frozenset[ObjectRef]:
         """LoadBalancers that an answer to ``query`` concerns."""
@@ -234,7 +220,7 @@ class LoadBalancers:
             memory=memory,
             remembered=remembered,
             snapshot=self._catalog.snapshot(),
-            written=await self._read_config_map(load_balancer),
+            written=await self._bundles.read(load_balancer),
         )
 
     def verdict(self, load_balancer: LoadBalancer | Invalid) -> Condition:
@@ -275,42 +261,8 @@ class LoadBalancers:
             self._queries.pop(ref, None)
         self._catalog.watch_only(set().union(*self._queries.values()))
 
-    async def _read_config_map(self, load_balancer: LoadBalancer) -> _Written:
-        known = self._written.get(load_balancer.meta.ref)
-        if known is not None:
-            return known
-        raw = await get_own(
-            kube=self._kube,
-            kind=CONFIG_MAP,
-            ref=config_map_ref(load_balancer.meta.ref),
-            owner=load_balancer.meta.ref,
-        )
-        written = _Written() if raw is None else _as_written(raw)
-        self._written[load_balancer.meta.ref] = written
-        return written
-
-    async def _apply_config_map(self, *, gathered: _Gathered, bundle: Bundle) -> _Written:
-        """Write the bundle if it is another one; the write names the version that it replaces."""
-        before, ref = gathered.written, gathered.load_balancer.meta.ref
-        if before.hash == bundle.hash and before.uid == gathered.load_balancer.meta.uid:
-            return before
-        revision = max(self._wall_clock_ms(), before.revision + 1)
-        body = config_map(
-            load_balancer=gathered.load_balancer,
-            data=encode(bundle=bundle, revision=revision),
-            resource_version=before.resource_version,
-        )
-        raw = await self._kube.write(CONFIG_MAP, body)
-        _log.info("%s: revision %d, bundle %.12s, written for nginx", ref, revision, bundle.hash)
-        size = sum(len(text) for text in bundle.files.values())
-        CONFIGMAP_WRITES.inc()
-        CONFIGMAP_BYTES.inc(size)
-        self._batcher.wrote(ref, size)
-        written = self._written[ref] = _as_written(raw)
-        return written
-
     def _remember(
-        self, *, gathered: _Gathered, plan: Plan, bundle: Bundle, written: _Written
+        self, *, gathered: _Gathered, plan: Plan, bundle: Bundle, written: Written
     ) -> None:
         ref = gathered.load_balancer.meta.ref
         before = self._programmes.get(ref)
@@ -351,20 +303,4 @@ def _to_remember(*, gathered: _Gathered, plan: Plan) -> State:
             for uid, raw in gathered.present.mappings.items()
             if uid in accepted_uids or uid in before.mappings
         },
-    )
-
-
-def _as_written(raw: Mapping[str, Any]) -> _Written:
-    """What a ConfigMap of ours holds; one that somebody damaged counts as one to overwrite."""
-    metadata = raw["metadata"]
-    try:
-        manifest, bundle = decode(raw.get("data") or {})
-    except BundleError:
-        return _Written(resource_version=metadata["resourceVersion"])
-    return _Written(
-        resource_version=metadata["resourceVersion"],
-        revision=manifest.revision,
-        hash=bundle.hash,
-        files=bundle.files,
-        uid=owner_uid(raw),
     )

@@ -1,8 +1,8 @@
 """The bundle: all rendered files of one LoadBalancer, and the manifest that describes it.
 
-This module is the contract between the operator, which writes a bundle into a ConfigMap, and the
-agent in the nginx pod, which takes exactly what the manifest lists. Both sides import it; it needs
-the standard library only. ``docs/reference/bundle.md`` describes it in words.
+The contract between the operator and the agent in the nginx pod; ``encoding`` puts both into
+ConfigMaps. Both sides import it; it needs the standard library only. ``docs/reference/bundle.md``
+describes it in words.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 MANIFEST_KEY = "manifest.json"
@@ -19,6 +20,9 @@ MAIN_FILE = "nginx.conf"
 HASH_FILE = "hash.conf"
 ENDPOINTS_PREFIX = "endpoints-"
 FORMAT = 1
+# Two sets of four: a new revision is written beside the shards that the manifest still names.
+SHARDS_PER_SET = 4
+SHARD_NUMBERS = range(1, 2 * SHARDS_PER_SET + 1)
 
 FILE_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,99}\.conf", re.ASCII)
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -28,13 +32,14 @@ class BundleError(ValueError):
     """The ConfigMap does not hold what its manifest says; the message names the key."""
 
 
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def sha256(data: bytes) -> str:
+    """In hex."""
+    return hashlib.sha256(data).hexdigest()
 
 
-def _digest(files: Mapping[str, str]) -> str:
-    lines = (f"{_sha256(text)}  {name}\n" for name, text in sorted(files.items()))
-    return _sha256("".join(lines))
+def _digest(sums: Mapping[str, str]) -> str:
+    lines = (f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
+    return sha256("".join(lines).encode())
 
 
 def _hash_conf(digest: str) -> str:
@@ -69,14 +74,31 @@ class Bundle:
                 raise BundleError(f"{name!r} is not a bundle file name")
             if not text.isascii():
                 raise BundleError(f"{name} is not ASCII: nothing that we render is anything else")
-        digest = _digest(content)
+        sums = {name: sha256(text.encode()) for name, text in content.items()}
+        digest = _digest(sums)
         return cls(
             files={**content, HASH_FILE: _hash_conf(digest)},
             hash=digest,
             structure=_digest(
-                {n: t for n, t in content.items() if not n.startswith(ENDPOINTS_PREFIX)}
+                {name: s for name, s in sums.items() if not name.startswith(ENDPOINTS_PREFIX)}
             ),
         )
+
+
+class Form(StrEnum):
+    """How a bundle is carried."""
+
+    PLAIN = "plain"
+    COMPRESSED = "compressed"
+    SHARDED = "sharded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """A part of a compressed bundle, in the ConfigMap of this number."""
+
+    number: int
+    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,27 +106,33 @@ class Manifest:
     """What the ConfigMap says of its bundle.
 
     ``revision`` grows with every write and is never reused, also not after the ConfigMap was
-    deleted: it is at least the wall clock in milliseconds at the time of the write.
+    deleted: it is at least the wall clock in milliseconds at the time of the write. ``files`` are
+    the keys of a plain bundle; what is compressed lists its own. ``shards`` are in order.
     """
 
     revision: int
     hash: str
     structure: str
-    files: tuple[str, ...]
+    form: Form
+    files: tuple[str, ...] = ()
+    shards: tuple[Shard, ...] = ()
 
     def to_json(self) -> str:
         """Serialise with sorted keys: equal manifests are equal bytes."""
-        return json.dumps(
-            {
-                "format": FORMAT,
-                "revision": self.revision,
-                "hash": self.hash,
-                "structure": self.structure,
-                "files": list(self.files),
-            },
-            indent=1,
-            sort_keys=True,
-        )
+        raw: dict[str, object] = {
+            "format": FORMAT,
+            "form": self.form.value,
+            "revision": self.revision,
+            "hash": self.hash,
+            "structure": self.structure,
+        }
+        if self.form is Form.PLAIN:
+            raw["files"] = list(self.files)
+        if self.form is Form.SHARDED:
+            raw["shards"] = [
+                {"number": shard.number, "sha256": shard.sha256} for shard in self.shards
+            ]
+        return json.dumps(raw, indent=1, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
@@ -115,17 +143,43 @@ class Manifest:
             raise BundleError(f"{MANIFEST_KEY} is not JSON: {error}") from error
         if not isinstance(raw, dict) or raw.get("format") != FORMAT:
             raise BundleError(f"{MANIFEST_KEY}: format is not {FORMAT}")
-        revision, files = raw.get("revision"), raw.get("files")
+        revision = raw.get("revision")
         if type(revision) is not int or revision < 1:
             raise BundleError(f"{MANIFEST_KEY}: revision {revision!r} is not a positive integer")
-        if not isinstance(files, list) or not all(isinstance(name, str) for name in files):
-            raise BundleError(f"{MANIFEST_KEY}: files is not a list of names")
+        form = _form_of(raw)
         return cls(
             revision=revision,
             hash=_hash_of(raw, "hash"),
             structure=_hash_of(raw, "structure"),
-            files=tuple(files),
+            form=form,
+            files=_files_of(raw) if form is Form.PLAIN else (),
+            shards=_shards_of(raw) if form is Form.SHARDED else (),
         )
+
+
+def _form_of(raw: Mapping[str, Any]) -> Form:
+    try:
+        return Form(str(raw.get("form")))
+    except ValueError as error:
+        raise BundleError(f"{MANIFEST_KEY}: form: {error}") from error
+
+
+def _files_of(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    files = raw.get("files")
+    if not isinstance(files, list) or not all(isinstance(name, str) for name in files):
+        raise BundleError(f"{MANIFEST_KEY}: files is not a list of names")
+    return tuple(files)
+
+
+def _shards_of(raw: Mapping[str, Any]) -> tuple[Shard, ...]:
+    listed = raw.get("shards")
+    if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
+        raise BundleError(f"{MANIFEST_KEY}: shards is not a list of objects")
+    numbers = [item.get("number") for item in listed]
+    good = all(type(number) is int and number in SHARD_NUMBERS for number in numbers)
+    if not (good and 0 < len(set(numbers)) == len(numbers)):
+        raise BundleError(f"{MANIFEST_KEY}: shards have the numbers {numbers!r}")
+    return tuple(Shard(number=item["number"], sha256=_hash_of(item, "sha256")) for item in listed)
 
 
 def _hash_of(raw: Mapping[str, Any], key: str) -> str:
@@ -133,31 +187,3 @@ def _hash_of(raw: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str) or not _HASH.fullmatch(value):
         raise BundleError(f"{MANIFEST_KEY}: {key} {value!r} is not a SHA-256 in hex")
     return value
-
-
-def encode(*, bundle: Bundle, revision: int) -> dict[str, str]:
-    """ConfigMap ``data`` that carries ``bundle``."""
-    manifest = Manifest(
-        revision=revision,
-        hash=bundle.hash,
-        structure=bundle.structure,
-        files=tuple(sorted(bundle.files)),
-    )
-    return {MANIFEST_KEY: manifest.to_json(), **bundle.files}
-
-
-def decode(data: Mapping[str, str]) -> tuple[Manifest, Bundle]:
-    """Manifest and bundle out of ConfigMap ``data``; keys the manifest doesn't list are ignored.
-
-    Raises ``BundleError`` when a file is missing or the content doesn't have the manifest's hash.
-    """
-    if MANIFEST_KEY not in data:
-        raise BundleError(f"{MANIFEST_KEY} is missing")
-    manifest = Manifest.from_json(data[MANIFEST_KEY])
-    missing = [name for name in manifest.files if name not in data]
-    if missing:
-        raise BundleError(f"{MANIFEST_KEY} lists {missing[0]!r}, which is missing")
-    bundle = Bundle.of({name: data[name] for name in manifest.files})
-    if bundle.hash != manifest.hash or set(bundle.files) != set(manifest.files):
-        raise BundleError(f"the files' hash is {bundle.hash}, {MANIFEST_KEY} says {manifest.hash}")
-    return manifest, bundle
