@@ -35,12 +35,12 @@ def installed_shop(cluster: Cluster, release: Release) -> Iterator[Shop]:
     shop = Shop(cluster)
     shop.apply()
     yield shop
-    shop.registration.clear()
+    shop.clear()
 
 
 @pytest.fixture
 def shop(installed_shop: Shop) -> Shop:
-    """The example application with its three backends served: every test starts from there."""
-    installed_shop.registration.sync()
-    installed_shop.wait_backends(3)
+    """The example applications with all backends served: every test starts from there."""
+    installed_shop.sync()
+    installed_shop.wait_all_backends()
     return installed_shop

@@ -56,7 +56,11 @@ def write(cluster: Cluster, shop: Shop) -> Iterator[Callable[..., str]]:
 @pytest.mark.parametrize(
     ("fields", "reason", "words"),
     [
-        ({"listener": "htp"}, "NoMatchingListener", ["spec.listener", "'htp'", "it has: http"]),
+        (
+            {"listener": "htp"},
+            "NoMatchingListener",
+            ["spec.listener", "'htp'", "it has: http, thrift"],
+        ),
         ({"load_balancer": "edgy"}, "LoadBalancerNotFound", ["spec.loadBalancerRef.name", "edgy"]),
         ({"hostname": HOST, "path": "/features"}, "Conflicted", ["older", "shop/features"]),
     ],

@@ -41,15 +41,26 @@ def agent_request(agent: str, method: str, path: str, body: Any = None) -> Any:
 
 
 class Registration:
-    """Keeps one service's registrations equal to the running pods of one label."""
+    """Keeps one service's registrations equal to the running pods of one label.
+
+    ``check`` is the path that the agent asks over HTTP; None: it connects over TCP.
+    """
 
     def __init__(
-        self, *, kubectl: Kubectl, namespace: str, app: str, port: int, check: str
+        self,
+        *,
+        kubectl: Kubectl,
+        namespace: str,
+        app: str,
+        port: int,
+        service: str = "",
+        check: str | None = None,
     ) -> None:
         self._kubectl = kubectl
         self._namespace = namespace
         self._app = app
         self._port = port
+        self._service = service or app
         self._check = check
 
     def sync(self) -> None:
@@ -64,6 +75,10 @@ class Registration:
     def agent_of(self, pod: str) -> str:
         """Base URL of the agent that has a pod's registration."""
         return self._actual()[self._id(pod)]
+
+    def pods(self) -> set[str]:
+        """Names of the pods that run."""
+        return {str(pod["metadata"]["name"]) for pod in self._pods() if self._of(pod) is not None}
 
     def service_id(self, pod: str) -> str:
         """Consul's ID of a pod's registration."""
@@ -109,6 +124,7 @@ class Registration:
             for agent in agents
             for identity in agent_request(agent, "GET", "/v1/agent/services")
             if identity.startswith(f"{self._namespace}.{self._app}-")
+            and identity.endswith(f".{self._port}")
         }
 
     def _id(self, pod: str) -> str:
@@ -132,16 +148,16 @@ class Registration:
         )
 
     def _register(self, item: Registered) -> None:
+        address = f"{item.pod_ip}:{self._port}"
+        what = (
+            {"TCP": address} if self._check is None else {"HTTP": f"http://{address}{self._check}"}
+        )
         body = {
             "ID": item.id,
-            "Name": self._app,
+            "Name": self._service,
             "Address": item.pod_ip,
             "Port": self._port,
-            "Check": {
-                "HTTP": f"http://{item.pod_ip}:{self._port}{self._check}",
-                "Interval": "1s",
-                "Timeout": "1s",
-            },
+            "Check": {**what, "Interval": "1s", "Timeout": "1s"},
         }
         agent_request(item.agent, "PUT", "/v1/agent/service/register", body)
 

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 from cluster.harness.settings import REPOSITORY
 from cluster.support.registration import Registration
 from cluster.support.waiting import wait_for
+from consul_nginx.model.consul import ServiceQuery
+from consul_nginx.model.nginx import Layer
+from consul_nginx.plan.load_balancer import upstream_id
 
 if TYPE_CHECKING:
     from cluster.harness.cluster import Cluster
@@ -19,13 +22,17 @@ EXAMPLES = REPOSITORY / "examples"
 NAMESPACE = "shop"
 HOST = "shop.example.com"
 APP = "my-web-server"
+TEST_SERVER = "test-server"
+TEST_SERVER_HTTP = "test-server-http-service"
+TEST_SERVER_THRIFT = "test-server-thrift-service"
+THRIFT_PORT = 25000
 LOAD_BALANCER = "edge"
 AGENT_PORT = 9901
 
 
 @dataclass(frozen=True)
 class Shop:
-    """``examples/my-web-server.yaml`` and ``examples/shop.yaml`` on a cluster."""
+    """The examples on a cluster: two applications and the LoadBalancer in front of them."""
 
     cluster: Cluster
 
@@ -36,27 +43,83 @@ class Shop:
             kubectl=self.cluster.kubectl, namespace=NAMESPACE, app=APP, port=8080, check="/features"
         )
 
+    @cached_property
+    def test_server(self) -> tuple[Registration, Registration]:
+        """The same for the other application: its HTTP service, and its TCP service."""
+
+        def registration(service: str, port: int, check: str | None) -> Registration:
+            return Registration(
+                kubectl=self.cluster.kubectl,
+                namespace=NAMESPACE,
+                app=TEST_SERVER,
+                port=port,
+                service=service,
+                check=check,
+            )
+
+        return (
+            registration(TEST_SERVER_HTTP, 8080, "/"),
+            registration(TEST_SERVER_THRIFT, THRIFT_PORT, None),
+        )
+
+    @property
+    def ip(self) -> str:
+        """Where nginx is reached: the Service's cluster address."""
+        return str(self.get("service", LOAD_BALANCER)["spec"]["clusterIP"])
+
     @property
     def address(self) -> str:
-        """Where nginx is reached: the Service's cluster address."""
-        service = self.get("service", LOAD_BALANCER)
-        return f"{service['spec']['clusterIP']}:80"
+        """Where nginx listens for HTTP."""
+        return f"{self.ip}:80"
+
+    @property
+    def thrift_address(self) -> str:
+        """Where nginx listens for the protocol of test-server."""
+        return f"{self.ip}:{THRIFT_PORT}"
 
     def apply(self) -> None:
-        """Apply both files and wait until pods run, are registered, and nginx serves them."""
+        """Apply all files and wait until pods run, are registered, and nginx serves them."""
         kubectl = self.cluster.kubectl
-        for name in ("my-web-server.yaml", "shop.yaml"):
+        for name in ("my-web-server.yaml", "test-server.yaml", "shop.yaml"):
             kubectl("apply", "--server-side", "--force-conflicts", f"--filename={EXAMPLES / name}")
-        kubectl("rollout", "status", "-n", NAMESPACE, f"deployment/{APP}", "--timeout=120s")
-        self.registration.sync()
+        for app in (APP, TEST_SERVER):
+            kubectl("rollout", "status", "-n", NAMESPACE, f"deployment/{app}", "--timeout=120s")
+        self.sync()
         self.wait_ready()
         kubectl("rollout", "status", "-n", NAMESPACE, f"deployment/{LOAD_BALANCER}")
-        self.wait_backends(3)
+        self.wait_all_backends()
+
+    def sync(self) -> None:
+        """Register what runs."""
+        for registration in (self.registration, *self.test_server):
+            registration.sync()
+
+    def wait_all_backends(self) -> None:
+        """Wait until nginx serves all three services with three backends each."""
+        wait_for(
+            lambda: (
+                all(
+                    len(self.backends(service, layer)) == 3
+                    for service, layer in (
+                        (APP, Layer.HTTP),
+                        (TEST_SERVER_HTTP, Layer.HTTP),
+                        (TEST_SERVER_THRIFT, Layer.STREAM),
+                    )
+                )
+                and self.is_programmed()
+            ),
+            what="nginx has 3 backends of each service",
+        )
 
     def remove(self) -> None:
         """Delete everything, and wait until it is gone."""
-        self.registration.clear()
+        self.clear()
         self.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout=180)
+
+    def clear(self) -> None:
+        """Remove every registration."""
+        for registration in (self.registration, *self.test_server):
+            registration.clear()
 
     def wait_ready(self) -> None:
         """Wait as a user would."""
@@ -77,16 +140,15 @@ class Shop:
         conditions = self.get(kind, name).get("status", {}).get("conditions", [])
         return next((item for item in conditions if item["type"] == condition), {})
 
-    def backends(self) -> set[str]:
-        """Addresses of the backends in the bundle that nginx is given."""
+    def backends(self, service: str = APP, layer: Layer = Layer.HTTP) -> set[str]:
+        """Addresses of a service's backends in the bundle that nginx is given."""
         data = self.get("configmap", f"{LOAD_BALANCER}-config")["data"]
-        lines = [
-            line
-            for name, text in data.items()
-            if name.startswith("endpoints-")
-            for line in text.splitlines()
-        ]
-        return {line.split()[1].rstrip(";") for line in lines if "unix:" not in line}
+        name = f"endpoints-{upstream_id(ServiceQuery(service=service), layer)}.conf"
+        lines = data.get(name, "").splitlines()
+        none = ("unix:", " down")
+        return {
+            line.split()[1].rstrip(";") for line in lines if not any(text in line for text in none)
+        }
 
     def wait_backends(self, count: int) -> set[str]:
         """Wait until every nginx pod has this many backends; returns them."""
