@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from typing import TextIO
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import aiohttp
 import click
 
 from consul_nginx import logs
-from consul_nginx.handlers import operator
+from consul_nginx.consul.transport import PooledTransport, tls_context
+from consul_nginx.handlers import check, operator
+from consul_nginx.kube.client import connect
+from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.model.policy import Policy
 from consul_nginx.resources.policy import PolicyError, parse_policy
 from consul_nginx.settings import OperatorSettings
@@ -21,33 +28,107 @@ def main() -> None:
     """Put nginx in front of what Consul knows, on Kubernetes."""
 
 
+def _url(_context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise click.BadParameter(
+            f"{value!r} is not a URL; write http://HOST:PORT or https://HOST:PORT",
+            param_hint=parameter.opts[0],
+        )
+    return value
+
+
+def _ca_file(
+    _context: click.Context, parameter: click.Parameter, value: Path | None
+) -> Path | None:
+    try:
+        tls_context(ca_file=value)
+    except OSError as error:
+        raise click.BadParameter(
+            f"{value}: no certificate can be read from it; it must be in PEM: {error}",
+            param_hint=parameter.opts[0],
+        ) from error
+    return value
+
+
+def _policy(_context: click.Context, parameter: click.Parameter, value: Path | None) -> Policy:
+    if value is None:
+        return Policy()
+    try:
+        return parse_policy(value.read_text(encoding="utf-8"))
+    except (PolicyError, OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{value}: {error}", param_hint=parameter.opts[0]) from error
+
+
+def _lease(
+    _context: click.Context, parameter: click.Parameter, value: str | None
+) -> ObjectRef | None:
+    if value is None:
+        return None
+    namespace, _, name = value.partition("/")
+    if not namespace or not name or "/" in name:
+        raise click.BadParameter(f"{value!r} is not NAMESPACE/NAME", param_hint=parameter.opts[0])
+    return ObjectRef(namespace=namespace, name=name)
+
+
+def _identity(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str:
+    return value or platform.node()
+
+
+_CONSUL_OPTIONS = (
+    click.option(
+        "--consul-address",
+        envvar="CONSUL_NGINX_CONSUL_ADDRESS",
+        default="http://consul-server.consul.svc:8500",
+        show_default=True,
+        show_envvar=True,
+        callback=_url,
+        help="Base URL of Consul's HTTP API.",
+    ),
+    click.option(
+        "--consul-datacenter",
+        envvar="CONSUL_NGINX_CONSUL_DATACENTER",
+        show_envvar=True,
+        help="Datacenter to ask; by default that of the agent that answers.",
+    ),
+    click.option(
+        "--consul-token",
+        envvar="CONSUL_NGINX_CONSUL_TOKEN",
+        show_envvar=True,
+        help="ACL token; better given by the environment than by the flag.",
+    ),
+    click.option(
+        "--consul-ca-file",
+        envvar="CONSUL_NGINX_CONSUL_CA_FILE",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        show_envvar=True,
+        callback=_ca_file,
+        help="File in PEM with the CAs that sign Consul's certificate; by default the system's.",
+    ),
+)
+
+
+def _consul_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_CONSUL_OPTIONS):
+        command = option(command)
+    return command
+
+
 @main.command("operator")
-@click.option(
-    "--consul-address",
-    envvar="CONSUL_NGINX_CONSUL_ADDRESS",
-    default="http://consul-server.consul.svc:8500",
-    show_default=True,
-    show_envvar=True,
-    help="Base URL of Consul's HTTP API.",
-)
-@click.option(
-    "--consul-datacenter",
-    envvar="CONSUL_NGINX_CONSUL_DATACENTER",
-    show_envvar=True,
-    help="Datacenter to ask; by default that of the agent that answers.",
-)
-@click.option(
-    "--consul-token",
-    envvar="CONSUL_NGINX_CONSUL_TOKEN",
-    show_envvar=True,
-    help="ACL token; better given by the environment than by the flag.",
-)
+@_consul_options
 @click.option(
     "--nginx-image",
     envvar="CONSUL_NGINX_NGINX_IMAGE",
     required=True,
     show_envvar=True,
     help="Image of the nginx pods.",
+)
+@click.option(
+    "--nginx-image-pull-secret",
+    "nginx_image_pull_secrets",
+    multiple=True,
+    envvar="CONSUL_NGINX_NGINX_IMAGE_PULL_SECRETS",
+    show_envvar=True,
+    help="Secret, in each LoadBalancer's namespace, to pull that image with; can be repeated.",
 )
 @click.option(
     "--namespace",
@@ -59,22 +140,27 @@ def main() -> None:
 )
 @click.option(
     "--policy-file",
-    type=click.File(encoding="utf-8"),
+    "policy",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
     envvar="CONSUL_NGINX_POLICY_FILE",
     show_envvar=True,
+    callback=_policy,
     help="YAML that says who may map what, and which Consuls may be named. Without it: everybody "
     "may map everything, and none may be named.",
 )
 @click.option(
-    "--lease-namespace",
-    envvar="CONSUL_NGINX_LEASE_NAMESPACE",
+    "--lease",
+    envvar="CONSUL_NGINX_LEASE",
     show_envvar=True,
-    help="Namespace of the Lease by which replicas agree on who writes. Without it: this one does.",
+    callback=_lease,
+    help="NAMESPACE/NAME of the Lease by which replicas agree on who writes. Without it: this one.",
 )
 @click.option(
     "--identity",
     envvar="CONSUL_NGINX_IDENTITY",
+    default=None,
     show_envvar=True,
+    callback=_identity,
     help="Name of this replica in the Lease; by default that of the machine.",
 )
 @click.option(
@@ -100,46 +186,63 @@ def main() -> None:
     show_envvar=True,
     help="Least level that is logged.",
 )
-def run_operator(
+def run_operator(*, log_level: str, **settings: Any) -> None:
+    """Run the operator until it is stopped by a signal."""
+    logs.configure(level=log_level)
+    asyncio.run(operator.run(OperatorSettings(**settings)))
+
+
+@main.command("check")
+@_consul_options
+@click.option(
+    "--operator-url",
+    required=True,
+    callback=_url,
+    help="Base URL of the operator's HTTP port.",
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seconds for which what is not well is looked at again.",
+)
+def run_check(
     *,
     consul_address: str,
     consul_datacenter: str | None,
     consul_token: str | None,
-    nginx_image: str,
-    namespaces: tuple[str, ...],
-    policy_file: TextIO | None,
-    lease_namespace: str | None,
-    identity: str | None,
-    http_port: int,
-    workers: int,
-    log_level: str,
+    consul_ca_file: Path | None,
+    operator_url: str,
+    patience: float,
 ) -> None:
-    """Run the operator until it is stopped by a signal."""
-    if not consul_address.startswith(("http://", "https://")):
-        raise click.BadParameter(
-            f"{consul_address!r} is not a URL; write http://HOST:PORT or https://HOST:PORT",
-            param_hint="--consul-address",
-        )
-    logs.configure(level=log_level)
-    policy = Policy()
-    if policy_file is not None:
-        try:
-            policy = parse_policy(policy_file.read())
-        except PolicyError as error:
-            raise click.BadParameter(str(error), param_hint=policy_file.name) from error
-    settings = OperatorSettings(
-        consul_address=consul_address,
-        consul_datacenter=consul_datacenter,
-        consul_token=consul_token,
-        nginx_image=nginx_image,
-        namespaces=namespaces,
-        policy=policy,
-        lease_namespace=lease_namespace,
-        identity=identity or platform.node(),
-        http_port=http_port,
-        workers=workers,
-    )
-    asyncio.run(operator.run(settings))
+    """Look whether Kubernetes, Consul and the operator are well; exit 1 when one is not."""
+
+    def tell(finding: check.Finding) -> None:
+        click.echo(f"{'ok  ' if finding.good else 'FAIL'}  {finding.words}")
+
+    async def look() -> bool:
+        async with (
+            connect() as kube,
+            PooledTransport(address=consul_address, ca_file=consul_ca_file) as transport,
+            aiohttp.ClientSession() as session,
+        ):
+            return await check.all_good(
+                (
+                    lambda: check.kinds_are_served(kube),
+                    lambda: check.consul_answers(
+                        transport=transport,
+                        datacenter=consul_datacenter,
+                        secret_token=consul_token,
+                        address=consul_address,
+                    ),
+                    lambda: check.operator_is_ready(session=session, url=operator_url),
+                ),
+                patience=patience,
+                tell=tell,
+            )
+
+    sys.exit(0 if asyncio.run(look()) else 1)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 import pytest
+
+from unit.certificates import home_made_ca
 
 
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The repository's root."""
     return Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def home_made(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
+    """A CA without key usage, and a server "api" without an authority key identifier."""
+    return home_made_ca(tmp_path)

@@ -7,11 +7,12 @@ import yaml
 
 from consul_nginx.kube.children import config_map, data_plane, shard_ref
 from consul_nginx.kube.errors import KubeRefused
+from consul_nginx.kube.nginx_pod import NginxImage
 from consul_nginx.kube.ownership import refuse_foreign
 from consul_nginx.model.encoding import Content
 from unit.factories import load_balancer
 
-IMAGE = "registry.example.com/consul-nginx:1"
+IMAGE = NginxImage(name="registry.example.com/consul-nginx:1")
 
 
 def objects(**spec):
@@ -62,6 +63,14 @@ def test_only_the_agent_mounts_the_token():
     ]
     assert with_token == ["agent"]
     assert spec["automountServiceAccountToken"] is False
+
+
+def test_secrets_to_pull_the_image_with_are_named_in_the_pod_only_when_there_are_any():
+    private = NginxImage(name=IMAGE.name, pull_secrets=("registry", "mirror"))
+    deployment = data_plane(load_balancer=load_balancer(), image=private)[-1]
+    spec = deployment["spec"]["template"]["spec"]
+    assert spec.pop("imagePullSecrets") == [{"name": "registry"}, {"name": "mirror"}]
+    assert spec == pod_template()["spec"]
 
 
 def test_an_object_of_somebody_else_is_refused_by_name():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from functools import partialmethod
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -33,11 +34,14 @@ _TOO_MANY_REQUESTS = 429
 class PooledTransport(HTTPClient):  # type: ignore[misc] # python-consul2 has no types
     """HTTP to one Consul address. Redirects are not followed: a token goes nowhere else."""
 
-    def __init__(self, *, address: str) -> None:
-        """``address``: base URL such as ``http://consul-server.consul.svc:8500``."""
+    def __init__(self, *, address: str, ca_file: Path | None = None) -> None:
+        """``address``: base URL such as ``http://consul-server.consul.svc:8500``.
+
+        ``ca_file``: see ``tls_context``, whose errors it raises.
+        """
         self._base = URL(address)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=_tls()),
+            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=tls_context(ca_file=ca_file)),
             trust_env=False,
         )
 
@@ -135,12 +139,13 @@ def _raise_for_status(*, status: int, body: str) -> None:
         raise ConsulRefused(f"HTTP {status} {body[:200].strip()}".strip())
 
 
-def _tls() -> ssl.SSLContext:
+def tls_context(*, ca_file: Path | None) -> ssl.SSLContext:
     """Verify as ever, but not as strictly as Python ≥ 3.13 does by default.
 
     ``VERIFY_X509_STRICT`` refuses CAs without a key usage extension, which home-made and older
-    Consul CAs often lack.
+    Consul CAs often lack. ``ca_file``, in PEM, has the only CAs that are trusted; None: those of
+    the system. Raises ``OSError`` (``ssl.SSLError`` is one) when there is no certificate in it.
     """
-    context = ssl.create_default_context()
+    context = ssl.create_default_context(cafile=ca_file)
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context

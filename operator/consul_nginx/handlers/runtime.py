@@ -21,6 +21,7 @@ from consul_nginx.handlers.http import serve
 from consul_nginx.handlers.relist import Relist
 from consul_nginx.kube.client import Kind, KubeClient, connect
 from consul_nginx.kube.data_plane import DataPlane
+from consul_nginx.kube.nginx_pod import NginxImage
 from consul_nginx.loops.batching import Batcher
 from consul_nginx.loops.consul_tokens import ConsulTokens
 from consul_nginx.loops.events import Events
@@ -46,7 +47,6 @@ from consul_nginx.settings import OperatorSettings
 _log = logging.getLogger(__name__)
 
 RESYNC_S = 300.0
-LEASE_NAME = "consul-nginx-operator"
 _LAG_PERIOD_S = 0.25
 
 
@@ -72,11 +72,12 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
         unguarded = await stack.enter_async_context(connect())
         session = await stack.enter_async_context(aiohttp.ClientSession())
         transport = await stack.enter_async_context(
-            PooledTransport(address=settings.consul_address)
+            PooledTransport(address=settings.consul_address, ca_file=settings.consul_ca_file)
         )
         to_do: WorkQueue[ObjectRef] = WorkQueue(name="apply")
         to_report: WorkQueue[ObjectRef] = WorkQueue(name="report")
         tasks = _Tasks()
+        lease_name = settings.lease.name if settings.lease is not None else ""
 
         def everything_anew() -> None:
             """Find what was changed behind our back: read and apply everything anew."""
@@ -84,16 +85,16 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
                 repair(ref)
 
         def lead_changed(leading: bool) -> None:
-            LEADER.labels(name=LEASE_NAME).set(leading)
+            LEADER.labels(name=lease_name).set(leading)
             if leading:
                 everything_anew()
 
         lead: LeaseElector | AlwaysLeading = AlwaysLeading()
-        LEADER.labels(name=LEASE_NAME).set(settings.lease_namespace is None)
-        if settings.lease_namespace is not None:
+        LEADER.labels(name=lease_name).set(settings.lease is None)
+        if settings.lease is not None:
             lead = LeaseElector(
                 kube=unguarded,
-                ref=ObjectRef(namespace=settings.lease_namespace, name=LEASE_NAME),
+                ref=settings.lease,
                 identity=settings.identity,
                 changed=lead_changed,
             )
@@ -106,7 +107,9 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
                 datacenter=settings.consul_datacenter,
                 secret_token=settings.consul_token,
             ),
-            connect=lambda address: PooledTransport(address=address),
+            connect=lambda address: PooledTransport(
+                address=address, ca_file=settings.consul_ca_file
+            ),
             read_token=ConsulTokens(kube=kube).read,
         )
         stack.push_async_callback(sources.close)
@@ -123,7 +126,9 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
             catalog=catalog,
             batcher=batcher,
             policy=settings.policy,
-            nginx_image=settings.nginx_image,
+            nginx_image=NginxImage(
+                name=settings.nginx_image, pull_secrets=settings.nginx_image_pull_secrets
+            ),
         )
         reports = Reports(
             kube=kube,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from consul_nginx.kube.client import LOAD_BALANCER
-from consul_nginx.kube.nginx_pod import pod_spec
+from consul_nginx.kube.nginx_pod import NginxImage, pod_spec
 from consul_nginx.model.bundle import SHARD_NUMBERS
 from consul_nginx.model.encoding import Content, shard_name
 from consul_nginx.model.kubernetes import GROUP, Access, LoadBalancer, ObjectRef, Workload
@@ -75,7 +75,7 @@ def _config_map(
     return body
 
 
-def data_plane(*, load_balancer: LoadBalancer, image: str) -> list[dict[str, Any]]:
+def data_plane(*, load_balancer: LoadBalancer, image: NginxImage) -> list[dict[str, Any]]:
     """Everything but the ConfigMaps, in the order in which it is applied."""
     workload = _deployment if load_balancer.pods.workload is Workload.DEPLOYMENT else _daemon_set
     return [
@@ -193,7 +193,7 @@ def _disruption_budget(load_balancer: LoadBalancer) -> dict[str, Any]:
     }
 
 
-def _deployment(*, load_balancer: LoadBalancer, image: str) -> dict[str, Any]:
+def _deployment(*, load_balancer: LoadBalancer, image: NginxImage) -> dict[str, Any]:
     body = _object(load_balancer=load_balancer, api_version="apps/v1", kind="Deployment")
     # Where pods take ports of their node, a new one needs the place of an old one.
     takes_ports = load_balancer.access is not Access.SERVICE
@@ -214,7 +214,7 @@ def _deployment(*, load_balancer: LoadBalancer, image: str) -> dict[str, Any]:
     }
 
 
-def _daemon_set(*, load_balancer: LoadBalancer, image: str) -> dict[str, Any]:
+def _daemon_set(*, load_balancer: LoadBalancer, image: NginxImage) -> dict[str, Any]:
     body = _object(load_balancer=load_balancer, api_version="apps/v1", kind="DaemonSet")
     takes_ports = load_balancer.access is not Access.SERVICE
     return {
@@ -233,7 +233,7 @@ def _daemon_set(*, load_balancer: LoadBalancer, image: str) -> dict[str, Any]:
     }
 
 
-def _template(*, load_balancer: LoadBalancer, image: str) -> dict[str, Any]:
+def _template(*, load_balancer: LoadBalancer, image: NginxImage) -> dict[str, Any]:
     labels = selector_labels(load_balancer.meta.ref)
     metadata: dict[str, Any] = {
         "labels": {**load_balancer.pods.labels, "app.kubernetes.io/name": "nginx", **labels}

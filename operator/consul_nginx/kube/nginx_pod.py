@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from consul_nginx.model.kubernetes import Access, LoadBalancer
@@ -19,8 +20,16 @@ _TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - 
 _PYTHON = "/opt/consul-nginx/bin/python"
 
 
+@dataclass(frozen=True, kw_only=True)
+class NginxImage:
+    """Image of the nginx pods; ``pull_secrets`` name Secrets in the LoadBalancer's namespace."""
+
+    name: str
+    pull_secrets: tuple[str, ...] = ()
+
+
 def pod_spec(
-    *, load_balancer: LoadBalancer, image: str, labels: Mapping[str, str], config_map: str
+    *, load_balancer: LoadBalancer, image: NginxImage, labels: Mapping[str, str], config_map: str
 ) -> dict[str, Any]:
     """Spec of the pods; ``labels`` are those they are found by, ``config_map`` has their bundle."""
     pods, access = load_balancer.pods, load_balancer.access
@@ -55,6 +64,8 @@ def pod_spec(
             {"name": "api-token", "projected": {"defaultMode": 0o440, "sources": _TOKEN_SOURCES}},
         ],
     }
+    if image.pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in image.pull_secrets]
     if access is Access.HOST_NETWORK:
         spec |= {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}
     else:
@@ -96,11 +107,11 @@ def _http_probe(path: str, **timing: int) -> dict[str, Any]:
     return {"httpGet": {"path": path, "port": AGENT_PORT}, "timeoutSeconds": 2, **timing}
 
 
-def _agent(*, image: str, config_map: str) -> dict[str, Any]:
+def _agent(*, image: NginxImage, config_map: str) -> dict[str, Any]:
     """Native sidecar: starts first, and nginx only once a bundle is unpacked."""
     return {
         "name": "agent",
-        "image": image,
+        "image": image.name,
         "restartPolicy": "Always",
         "command": [_PYTHON, "-m", "consul_nginx.agent"],
         "env": [
@@ -123,10 +134,10 @@ def _agent(*, image: str, config_map: str) -> dict[str, Any]:
     }
 
 
-def _nginx(*, load_balancer: LoadBalancer, image: str) -> dict[str, Any]:
+def _nginx(*, load_balancer: LoadBalancer, image: NginxImage) -> dict[str, Any]:
     container: dict[str, Any] = {
         "name": "nginx",
-        "image": image,
+        "image": image.name,
         "command": [_PYTHON, "-m", "consul_nginx.agent.supervisor"],
         "readinessProbe": _http_probe("/readyz", periodSeconds=2, failureThreshold=2),
         # Endpoints of Services forget a pod a moment after it began to stop: serve on that long.

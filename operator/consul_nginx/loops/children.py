@@ -15,6 +15,7 @@ from consul_nginx.kube.client import (
     KubeClient,
     Raw,
 )
+from consul_nginx.kube.nginx_pod import NginxImage
 from consul_nginx.kube.ownership import get_own, is_own
 from consul_nginx.loops.lead import Lead
 from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef
@@ -26,7 +27,7 @@ _OPTIONAL = (SERVICE, DEPLOYMENT, DAEMON_SET)
 class Children:
     """Remembers what it applied: what did not change is not even read."""
 
-    def __init__(self, *, kube: KubeClient, lead: Lead, image: str) -> None:
+    def __init__(self, *, kube: KubeClient, lead: Lead, image: NginxImage) -> None:
         self._kube = kube
         self._lead = lead
         self._image = image

@@ -16,6 +16,7 @@ from consul_nginx.kube.bundle_store import BundleStore, Written
 from consul_nginx.kube.children import state_ref
 from consul_nginx.kube.client import CONFIG_MAP, Kind, KubeClient
 from consul_nginx.kube.errors import KubeConflict, KubeRefused
+from consul_nginx.kube.nginx_pod import NginxImage
 from consul_nginx.kube.state import State, essence
 from consul_nginx.loops.batching import Batcher
 from consul_nginx.loops.children import Children
@@ -90,7 +91,7 @@ class LoadBalancers:
         catalog: Catalog,
         batcher: Batcher,
         policy: Policy,
-        nginx_image: str,
+        nginx_image: NginxImage,
     ) -> None:
         self._kube = kube
         self._lead = lead
