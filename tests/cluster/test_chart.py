@@ -1,22 +1,68 @@
-"""The chart, through the real Helm."""
+"""The chart, through the real Helm and the real API server."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from cluster.harness.report import HarnessError
-from cluster.support.release import CHART
+from cluster.support.release import CHART, NAME, NAMESPACE
+from cluster.support.shop import EXAMPLES
 
 if TYPE_CHECKING:
+    from cluster.harness.cluster import Cluster
     from cluster.support.release import Release
+
+MONITORS = ("ServiceMonitor", "PodMonitor")
+EVERYTHING = {
+    "replicaCount": 2,
+    "imagePullSecrets": [{"name": "registry"}],
+    "nginx": {"imagePullSecrets": [{"name": "registry"}, {"name": "mirror"}]},
+    "consul": {
+        "address": "https://consul.example.com",
+        "datacenter": "dc1",
+        "tokenSecret": {"name": "consul-token"},
+        "tls": {"caSecret": {"name": "consul-ca", "key": "tls.crt"}},
+    },
+    "secrets": {"namespaces": [NAMESPACE]},
+    "metrics": {
+        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "podMonitor": {"enabled": True, "interval": "1m30s"},
+    },
+    "networkPolicy": {
+        "enabled": True,
+        "metricsFrom": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}],
+        "apiServer": {"to": [{"ipBlock": {"cidr": "10.0.0.1/32"}}]},
+        "consul": {"to": [{"namespaceSelector": {}}]},
+    },
+    "extraEnv": [{"name": "TZ", "value": "UTC"}],
+    "priorityClassName": "system-cluster-critical",
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "tolerations": [{"operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "topologySpreadConstraints": [
+        {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
+    ],
+}
 
 
 def render(release: Release, *words: str) -> list[dict[str, Any]]:
     text = release.helm("template", "x", str(CHART), "--kube-version=1.30", *words)
     return [item for item in yaml.safe_load_all(text) if item]
+
+
+def render_everything(release: Release) -> list[dict[str, Any]]:
+    return render(
+        release, *(f"--set-json={key}={json.dumps(value)}" for key, value in EVERYTHING.items())
+    )
+
+
+def one(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    [found] = [item for item in objects if item["kind"] == kind]
+    return found
 
 
 def rules(objects: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -28,18 +74,31 @@ def test_lint_is_clean(release: Release):
 
 
 def test_no_rule_has_a_wildcard_or_reads_secrets(release: Release):
-    for rule in rules(render(release), "ClusterRole"):
+    for rule in rules(render(release), "ClusterRole") + rules(render(release), "Role"):
         words = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
         assert "*" not in words
         assert "secrets" not in words
         assert "delete" not in words
 
 
+def test_secrets_are_read_by_get_and_only_in_the_namespaces_that_are_listed(release: Release):
+    objects = render(release, "--set=secrets.namespaces={a,b}")
+    reading = [
+        (item["metadata"].get("namespace"), rule["verbs"])
+        for item in objects
+        if item["kind"].endswith("Role")
+        for rule in item["rules"]
+        if "secrets" in rule["resources"]
+    ]
+    assert reading == [("a", ["get"]), ("b", ["get"])]
+
+
 def test_with_namespaces_nothing_is_granted_elsewhere(release: Release):
     objects = render(release, "--set=namespaces={a,b}")
     assert not [item for item in objects if item["kind"].startswith("Cluster")]
     roles = [item for item in objects if item["kind"] == "Role"]
-    assert [role["metadata"]["namespace"] for role in roles] == ["a", "b"]
+    assert [role["metadata"]["namespace"] for role in roles] == ["a", "b", NAMESPACE]
+    assert {name for rule in roles[-1]["rules"] for name in rule["resources"]} == {"leases"}
 
 
 @pytest.mark.parametrize(
@@ -48,7 +107,16 @@ def test_with_namespaces_nothing_is_granted_elsewhere(release: Release):
         ("consul.address=consul:8500", "/consul/address"),
         ("logLevel=loud", "/logLevel"),
         ("consul.adress=x", "adress"),
+        ("consul.tls.caSecret.nmae=x", "nmae"),
         ("image.tag=", "/image/tag"),
+        ("nginxImage.tag=x", "nginxImage"),
+        ("nginx.imagePullSecrets={registry}", "/nginx/imagePullSecrets/0"),
+        ("replicaCount=0", "/replicaCount"),
+        ("metrics.podMonitor.interval=30", "/metrics/podMonitor/interval"),
+        ("networkPolicy.apiServer.ports=[]", "/networkPolicy/apiServer/ports"),
+        ("networkPolicy.consul.ports={70000}", "/networkPolicy/consul/ports/0"),
+        ("resources.limit.memory=1Gi", "limit"),
+        ("extraEnv[0].nane=x", "/extraEnv/0"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(release: Release, setting: str, words: str):
@@ -57,6 +125,97 @@ def test_a_bad_value_is_refused_by_name(release: Release, setting: str, words: s
     assert words in str(refusal.value)
 
 
+def test_every_value_has_its_place_in_the_schema():
+    """Keys that the schema does not know would be refused by every installation."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert values.keys() == schema["properties"].keys() - {"global"}
+
+
+def test_the_api_server_takes_everything_that_can_be_switched_on(
+    cluster: Cluster, release: Release
+):
+    """No network plugin of this cluster enforces a NetworkPolicy: only its form is looked at."""
+    objects = [item for item in render_everything(release) if item["kind"] not in MONITORS]
+    assert {"NetworkPolicy", "PodDisruptionBudget", "Pod"} <= {item["kind"] for item in objects}
+    words = ("create", "--dry-run=server", "--filename=-", "--output=name")
+    said = cluster.kubectl(*words, stdin=yaml.safe_dump_all(objects)).split()
+    assert len(said) == len(objects)
+
+
+def test_the_example_of_a_network_policy_is_one(cluster: Cluster):
+    policy = yaml.safe_load((EXAMPLES / "network-policy.yaml").read_text())
+    policy["metadata"]["namespace"] = "default"
+    words = ("create", "--dry-run=server", "--filename=-", "--output=name")
+    said = cluster.kubectl(*words, stdin=yaml.safe_dump(policy))
+    assert said.split() == ["networkpolicy.networking.k8s.io/nginx"]
+
+
+@pytest.mark.parametrize(
+    ("address", "port"),
+    [
+        ("http://consul-server.consul.svc:8500", 8500),
+        ("https://consul.example.com", 443),
+        ("http://consul", 80),
+        ("https://[fd00::1]:8501", 8501),
+    ],
+)
+def test_the_network_policy_lets_the_operator_reach_consul(
+    release: Release, address: str, port: int
+):
+    flags = ("--set=networkPolicy.enabled=true", f"--set=consul.address={address}")
+    policy = one(render(release, *flags), "NetworkPolicy")
+    ports = [item["port"] for rule in policy["spec"]["egress"] for item in rule["ports"]]
+    assert ports == [53, 53, 443, 6443, port, 9901]
+
+
+def test_several_replicas_roll_and_one_is_replaced(release: Release):
+    [one_pod, two_pods] = [
+        render(release, f"--set=replicaCount={count}") for count in (1, 2)
+    ]  # fmt: skip
+    assert one(one_pod, "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
+    assert one(two_pods, "Deployment")["spec"]["strategy"]["type"] == "RollingUpdate"
+    assert not [item for item in one_pod if item["kind"] == "PodDisruptionBudget"]
+    assert one(two_pods, "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+
+
+def test_consuls_ca_is_mounted_where_the_operator_and_its_check_look_for_it(release: Release):
+    objects = render(release, "--set=consul.tls.caSecret.name=ca,consul.tls.caSecret.key=a.pem")
+    for pod in (
+        one(objects, "Deployment")["spec"]["template"]["spec"],
+        one(objects, "Pod")["spec"],
+    ):
+        [container] = pod["containers"]
+        env = {item["name"]: item.get("value") for item in container["env"]}
+        [mount] = [item for item in container["volumeMounts"] if item["name"] == "consul-ca"]
+        [volume] = [item for item in pod["volumes"] if item["name"] == "consul-ca"]
+        [item] = volume["secret"]["items"]
+        assert volume["secret"]["secretName"] == "ca"
+        assert env["CONSUL_NGINX_CONSUL_CA_FILE"] == f"{mount['mountPath']}/{item['path']}"
+        assert item["key"] == "a.pem"
+
+
+def test_names_fit_however_long_the_releases_is(release: Release):
+    text = release.helm("template", "r" * 53, str(CHART), "--kube-version=1.30")
+    objects = [item for item in yaml.safe_load_all(text) if item]
+    assert max(len(item["metadata"]["name"]) for item in objects) <= 63
+
+
+def test_helm_test_finds_the_installation_well(cluster: Cluster, release: Release):
+    said = release.helm("test", NAME, "--timeout=120s")
+    assert "Phase:          Succeeded" in said
+
+
+def test_the_check_of_helm_test_can_fail(cluster: Cluster, release: Release):
+    command = ("/opt/consul-nginx/bin/python", "-m", "consul_nginx.cli", "check")
+    where = ("exec", "-n", NAMESPACE, f"deployment/{NAME}", "--")
+    said = cluster.kubectl(
+        *where, *command, "--operator-url=http://127.0.0.1:1", check=False
+    ).splitlines()
+    assert [line.split()[0] for line in said] == ["ok", "ok", "FAIL"]
+
+
 def test_notes_say_what_to_do_next(release: Release):
-    notes = release.helm("get", "notes", "consul-nginx-operator")
-    assert "kubectl get consul-nginx" in notes
+    notes = release.helm("get", "notes", NAME)
+    for words in ("helm test consul-nginx-operator", "kind: LoadBalancer", "kubectl get consul"):
+        assert words in notes

@@ -87,6 +87,8 @@ def test_the_root_file_system_is_read_only(cluster: Cluster, shop: Shop, contain
 
 AGENT = "system:serviceaccount:shop:edge"
 OPERATOR = f"system:serviceaccount:{OPERATOR_NAMESPACE}:consul-nginx-operator"
+LEASE = ("leases.coordination.k8s.io/consul-nginx-operator", "-n", OPERATOR_NAMESPACE)
+OTHER_LEASE = ("leases.coordination.k8s.io/another", "-n", OPERATOR_NAMESPACE)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,22 @@ OPERATOR = f"system:serviceaccount:{OPERATOR_NAMESPACE}:consul-nginx-operator"
         (AGENT, ("get", "secrets", "-n", "shop"), False),
         (AGENT, ("list", "pods", "-n", "shop"), False),
         (OPERATOR, ("patch", "deployments.apps", "-n", "shop"), True),
+        (OPERATOR, ("patch", "daemonsets.apps", "-n", "shop"), True),
+        (OPERATOR, ("watch", "deployments.apps", "-n", "shop"), True),
+        (OPERATOR, ("watch", "services", "-n", "shop"), True),
+        (OPERATOR, ("create", "events", "-n", "shop"), True),
+        (OPERATOR, ("patch", "events.events.k8s.io", "-n", "shop"), True),
+        (OPERATOR, ("list", "namespaces"), True),
+        (OPERATOR, ("create", "leases.coordination.k8s.io", "-n", OPERATOR_NAMESPACE), True),
+        (OPERATOR, ("update", *LEASE), True),
+        (OPERATOR, ("update", *OTHER_LEASE), False),
+        (OPERATOR, ("delete", *LEASE), False),
+        (OPERATOR, ("create", "leases.coordination.k8s.io", "-n", "shop"), False),
         (OPERATOR, ("get", "secrets", "-n", "shop"), False),
+        (OPERATOR, ("get", "secrets", "-n", OPERATOR_NAMESPACE), False),
+        (OPERATOR, ("delete", "configmaps", "-n", "shop"), False),
+        (OPERATOR, ("delete", "deployments.apps", "-n", "shop"), False),
+        (OPERATOR, ("patch", "namespaces"), False),
         (OPERATOR, ("delete", "pods", "-n", "shop"), False),
         (OPERATOR, ("patch", "pods", "-n", "shop"), False),
         (OPERATOR, ("create", "pods/exec", "-n", "shop"), False),

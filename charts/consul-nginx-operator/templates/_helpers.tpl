@@ -1,13 +1,20 @@
+{{/* Short enough for what is put behind it: names of Services have at most 63 characters. */}}
 {{- define "operator.fullname" -}}
 {{- if contains .Chart.Name .Release.Name -}}
-{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 63 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 52 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
 {{- define "operator.selectorLabels" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* Not those of the operator, for the Service must not find the pod of `helm test`. */}}
+{{- define "operator.checkLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-check
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
@@ -20,6 +27,75 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{- define "operator.serviceAccountName" -}}
 {{- .Values.serviceAccount.name | default (include "operator.fullname" .) -}}
+{{- end -}}
+
+{{/* Environment by which the operator, and its check, find Consul. */}}
+{{- define "operator.consulEnv" -}}
+- name: CONSUL_NGINX_CONSUL_ADDRESS
+  value: {{ .Values.consul.address | quote }}
+{{- with .Values.consul.datacenter }}
+- name: CONSUL_NGINX_CONSUL_DATACENTER
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.consul.tokenSecret }}
+{{- if .name }}
+- name: CONSUL_NGINX_CONSUL_TOKEN
+  valueFrom:
+    secretKeyRef:
+      name: {{ .name | quote }}
+      key: {{ .key | quote }}
+{{- end }}
+{{- end }}
+{{- with .Values.consul.tls.caSecret }}
+{{- if .name }}
+- name: CONSUL_NGINX_CONSUL_CA_FILE
+  value: /etc/consul-nginx/consul-ca/{{ .key }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "operator.volumeMounts" -}}
+- name: tmp
+  mountPath: /tmp
+{{- if .Values.consul.tls.caSecret.name }}
+- name: consul-ca
+  mountPath: /etc/consul-nginx/consul-ca
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{- define "operator.volumes" -}}
+- name: tmp
+  emptyDir:
+    medium: Memory
+    sizeLimit: 16Mi
+{{- with .Values.consul.tls.caSecret }}
+{{- if .name }}
+- name: consul-ca
+  secret:
+    secretName: {{ .name | quote }}
+    # A key that is not in the Secret is told by the kubelet.
+    items:
+      - key: {{ .key | quote }}
+        path: {{ .key | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Pod Security `restricted`. */}}
+{{- define "operator.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "operator.securityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
 {{- end -}}
 
 {{/* What the operator may do in the namespaces it works in. */}}
@@ -36,11 +112,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   verbs: [get, list, watch, create, update]
 # get: to refuse to overwrite what is not ours.
 - apiGroups: [""]
-  resources: [services, serviceaccounts]
+  resources: [serviceaccounts]
   verbs: [get, create, patch]
+# list, watch: to put right at once what somebody changed by hand, and to tell addresses.
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [apps]
-  resources: [deployments]
-  verbs: [get, create, patch]
+  resources: [deployments, daemonsets]
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, create, patch]
@@ -51,4 +131,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]
+# What happened, told at the objects; patch counts one that happens again.
+- apiGroups: ["", events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
 {{- end -}}
