@@ -38,6 +38,10 @@ EVERYTHING = {
         "apiServer": {"to": [{"ipBlock": {"cidr": "10.0.0.1/32"}}]},
         "consul": {"to": [{"namespaceSelector": {}}]},
     },
+    "policy": {
+        "consulAddresses": ["http://other:8500"],
+        "mappings": [{"namespaces": ["a"], "hostnames": ["*"], "services": ["a-*"]}],
+    },
     "extraEnv": [{"name": "TZ", "value": "UTC"}],
     "priorityClassName": "system-cluster-critical",
     "nodeSelector": {"kubernetes.io/os": "linux"},
@@ -78,7 +82,18 @@ def test_no_rule_has_a_wildcard_or_reads_secrets(release: Release):
         words = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
         assert "*" not in words
         assert "secrets" not in words
-        assert "delete" not in words
+
+
+def test_only_what_an_edit_makes_superfluous_can_be_deleted(release: Release):
+    """Everything else goes with its LoadBalancer, by ownerReferences."""
+    deleting = [
+        resource
+        for kind in ("ClusterRole", "Role")
+        for rule in rules(render(release), kind)
+        for resource in rule["resources"]
+        if "delete" in rule["verbs"]
+    ]
+    assert deleting == ["services", "deployments", "daemonsets"]
 
 
 def test_secrets_are_read_by_get_and_only_in_the_namespaces_that_are_listed(release: Release):
@@ -117,6 +132,8 @@ def test_with_namespaces_nothing_is_granted_elsewhere(release: Release):
         ("networkPolicy.consul.ports={70000}", "/networkPolicy/consul/ports/0"),
         ("resources.limit.memory=1Gi", "limit"),
         ("extraEnv[0].nane=x", "/extraEnv/0"),
+        ("policy.consulAddresses={consul:8500}", "/policy/consulAddresses/0"),
+        ("policy.mappings[0].hostnames={a}", "/policy/mappings/0"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(release: Release, setting: str, words: str):
@@ -169,12 +186,10 @@ def test_the_network_policy_lets_the_operator_reach_consul(
     assert ports == [53, 53, 443, 6443, port, 9901]
 
 
-def test_several_replicas_roll_and_one_is_replaced(release: Release):
+def test_several_replicas_are_replaced_one_at_a_time(release: Release):
     [one_pod, two_pods] = [
         render(release, f"--set=replicaCount={count}") for count in (1, 2)
     ]  # fmt: skip
-    assert one(one_pod, "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
-    assert one(two_pods, "Deployment")["spec"]["strategy"]["type"] == "RollingUpdate"
     assert not [item for item in one_pod if item["kind"] == "PodDisruptionBudget"]
     assert one(two_pods, "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
 

@@ -58,15 +58,15 @@ def test_what_changed_while_no_operator_ran_is_caught_up(
     cluster: Cluster, release: Release, shop: Shop
 ):
     scale = ("scale", "-n", NAMESPACE, "deployment/consul-nginx-operator")
-    pod = release.operator_pod()["metadata"]["name"]
+    pods = [f"pod/{pod['metadata']['name']}" for pod in release.operator_pods()]
     cluster.kubectl(*scale, "--replicas=0")
-    cluster.kubectl("wait", "-n", NAMESPACE, f"pod/{pod}", "--for=delete", "--timeout=60s")
+    cluster.kubectl("wait", "-n", NAMESPACE, *pods, "--for=delete", "--timeout=60s")
     try:
         victim = shop.app_pods()[0]["metadata"]["name"]
         shop.registration.deregister(shop.registration.service_id(victim))
         assert len(shop.backends()) == 3
     finally:
-        cluster.kubectl(*scale, "--replicas=1")
+        cluster.kubectl(*scale, "--replicas=2")
     shop.wait_backends(2)
     shop.registration.sync()
     shop.wait_backends(3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cluster.support.release import CRDS, NAMESPACE
 from cluster.support.shop import fetch
@@ -32,18 +32,21 @@ def test_kinds_deleted_and_created_again_and_again_never_restart_the_operator(
 def test_an_operator_that_starts_before_its_kinds_works_once_they_are_there(
     cluster: Cluster, release: Release, installed_shop: Shop
 ):
-    old = release.operator_pod()["metadata"]["name"]
+    old = {pod["metadata"]["name"] for pod in release.operator_pods()}
     cluster.kubectl("delete", "-f", str(CRDS), "--timeout=60s")
-    cluster.kubectl("delete", "pod", "-n", NAMESPACE, old, "--now")
+    cluster.kubectl("delete", "pod", "-n", NAMESPACE, *old, "--now")
 
-    def alive() -> bool:
+    def alive(pod: dict[str, Any]) -> bool:
         try:
-            pod = release.operator_pod()
-            healthy = fetch(f"http://{pod['status']['podIP']}:8080/healthz") == "ok\n"
-        except (ValueError, KeyError, OSError):
+            return fetch(f"http://{pod['status']['podIP']}:8080/healthz") == "ok\n"
+        except (KeyError, OSError):
             return False
-        return healthy and pod["metadata"]["name"] != old
 
-    wait_for(alive, what="the new operator is alive without its kinds")
+    def all_alive() -> bool:
+        pods = release.operator_pods()
+        new = {pod["metadata"]["name"] for pod in pods}
+        return len(pods) == 2 and not new & old and all(map(alive, pods))
+
+    wait_for(all_alive, what="the new operators are alive without their kinds")
     release.install()
     installed_shop.apply()

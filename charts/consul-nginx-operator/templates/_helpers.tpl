@@ -57,6 +57,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- define "operator.volumeMounts" -}}
 - name: tmp
   mountPath: /tmp
+- name: policy
+  mountPath: /etc/consul-nginx/policy
+  readOnly: true
 {{- if .Values.consul.tls.caSecret.name }}
 - name: consul-ca
   mountPath: /etc/consul-nginx/consul-ca
@@ -69,6 +72,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   emptyDir:
     medium: Memory
     sizeLimit: 16Mi
+- name: policy
+  configMap:
+    name: {{ include "operator.fullname" . }}-policy
 {{- with .Values.consul.tls.caSecret }}
 {{- if .name }}
 - name: consul-ca
@@ -110,23 +116,24 @@ capabilities:
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, list, watch, create, update]
-# get: to refuse to overwrite what is not ours.
+# get: to refuse to overwrite what is not ours. list, watch: to put right at once what somebody
+# changed by hand.
 - apiGroups: [""]
   resources: [serviceaccounts]
-  verbs: [get, create, patch]
-# list, watch: to put right at once what somebody changed by hand, and to tell addresses.
-- apiGroups: [""]
-  resources: [services]
-  verbs: [get, list, watch, create, patch]
-- apiGroups: [apps]
-  resources: [deployments, daemonsets]
   verbs: [get, list, watch, create, patch]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
-  verbs: [get, create, patch]
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [roles, rolebindings]
-  verbs: [get, create, patch]
+  verbs: [get, list, watch, create, patch]
+# delete: an edit of a LoadBalancer can make one of these superfluous.
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [deployments, daemonsets]
+  verbs: [get, list, watch, create, patch, delete]
 # Which nginx pods there are, to ask them what they serve.
 - apiGroups: [""]
   resources: [pods]

@@ -58,13 +58,28 @@ class Release:
         ]
         return run(command, timeout=180.0).stdout
 
-    def operator_pod(self) -> dict[str, Any]:
-        """The one running operator pod."""
+    def operator_pods(self) -> list[dict[str, Any]]:
+        """Operator pods that are not on their way out."""
         words = ("get", "pods", f"--namespace={NAMESPACE}", "--output=json")
         selector = f"--selector=app.kubernetes.io/name={NAME}"
         pods = json.loads(self.cluster.kubectl(*words, selector))["items"]
-        [pod] = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-        return dict(pod)
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+    def holder(self) -> str:
+        """Name of the pod that holds the Lease; empty when nobody does."""
+        words = ("get", "lease", f"--namespace={NAMESPACE}", NAME)
+        path = "--output=jsonpath={.spec.holderIdentity}"
+        return self.cluster.kubectl(*words, path, check=False).strip()
+
+    def operator_pod(self) -> dict[str, Any]:
+        """The operator pod that leads."""
+
+        def leading() -> dict[str, Any] | None:
+            holder = self.holder()
+            pods = self.operator_pods()
+            return next((pod for pod in pods if pod["metadata"]["name"] == holder), None)
+
+        return wait_for(leading, what="an operator pod leads", seconds=60)
 
     def wait_for_another_operator(self, old: str) -> None:
         """Wait until an operator pod other than ``old`` is ready and has reconciled something."""
