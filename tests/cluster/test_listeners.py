@@ -100,15 +100,16 @@ def test_a_listener_is_added_and_taken_away_live(
     with traffic(address=shop.address, host=HOST) as sent:
         listeners({"name": "new", "protocol": "TCP", "port": 7000})
         map_to("new", "test-server-thrift-service")
-        with session(f"{shop.ip}:7000") as opened:
-            assert opened.say("hello")["said"] == "hello"
+        wait_until_kube_proxy_knows(lambda: tcp_answer(f"{shop.ip}:7000"))
 
         listeners({"name": "new", "protocol": "UDP", "port": 7000})
-        wait_for(lambda: _answers(f"{shop.ip}:7000"), what="the UDP listener answers in its place")
+        wait_until_kube_proxy_knows(lambda: datagram(f"{shop.ip}:7000", "hello")["said"])
 
         listeners({"name": "new", "protocol": "HTTP", "port": 7001})
         map_to("new", "test-server-http-service")
-        assert ask(address=f"{shop.ip}:7001", host="x", path="/hello")[0] == 200
+        wait_until_kube_proxy_knows(
+            lambda: ask(address=f"{shop.ip}:7001", host="x", path="/hello")[0] == 200
+        )
         listeners()
         wait_for(
             lambda: shop.condition("smap", "new", "Accepted").get("reason") == "NoMatchingListener",
@@ -119,11 +120,21 @@ def test_a_listener_is_added_and_taken_away_live(
     assert sent.requests > 200
 
 
-def _answers(address: str) -> bool:
-    try:
-        return bool(datagram(address, "hello")["said"] == "hello")
-    except OSError:
-        return False
+def tcp_answer(address: str) -> str:
+    with session(address) as opened:
+        return str(opened.say("hello")["said"])
+
+
+def wait_until_kube_proxy_knows(probe: Callable[[], object]) -> None:
+    """A new port of a Service reaches the nodes a moment after nginx listens on it."""
+
+    def answers() -> bool:
+        try:
+            return bool(probe())
+        except (OSError, EOFError):
+            return False
+
+    wait_for(answers, what="the new listener answers by its Service")
 
 
 def test_tcp_and_udp_share_a_port(
@@ -131,9 +142,8 @@ def test_tcp_and_udp_share_a_port(
 ):
     listeners({"name": "thrift-udp", "protocol": "UDP", "port": 25000})
     map_to("thrift-udp", "test-server-thrift-service")
-    assert datagram(shop.thrift_address, "hello")["said"] == "hello"
-    with session(shop.thrift_address) as opened:
-        assert opened.say("hello")["said"] == "hello"
+    wait_until_kube_proxy_knows(lambda: datagram(shop.thrift_address, "hello")["said"])
+    assert tcp_answer(shop.thrift_address) == "hello"
 
 
 def test_a_tcp_service_without_instances_closes_connections_and_the_others_go_on(shop: Shop):

@@ -28,6 +28,9 @@ def _structural(node: Mapping[str, Any], *, definitions: Mapping[str, Any]) -> d
     kept = {
         key: value for key, value in node.items() if key in _KEPT or key.startswith("x-kubernetes-")
     }
+    if isinstance(kept.get("default"), Mapping):
+        # A field that is left out has no value; null is one, and of no type of ours.
+        kept["default"] = {k: v for k, v in kept["default"].items() if v is not None}
     if "const" in node:
         kept["enum"] = [node["const"]]
     if "properties" in kept:
