@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from nginx.support import Pod, free_port, pod_on_a_volume
+from nginx.agents import Agent
+from nginx.api import fake_api
+from nginx.support import Pod, free_port, pod_on_a_volume, wait_for
 
 
 @pytest.fixture
@@ -31,3 +33,24 @@ def serving(pod: Pod, port: int) -> Pod:
     """A pod that serves its first bundle, the text "one" on ``port``."""
     assert pod.load(pod.bundle(port=port))["ok"]
     return pod
+
+
+@pytest.fixture
+def agent(pod: Pod) -> Iterator[Agent]:
+    """Agent and supervisor run; there is no ConfigMap yet."""
+    with fake_api() as api:
+        agent = Agent(pod=pod, api=api)
+        agent.start()
+        yield agent
+        if agent.process and agent.process.poll() is None:
+            agent.process.kill()
+            agent.process.wait()
+
+
+@pytest.fixture
+def edge(agent: Agent, port: int) -> Agent:
+    """nginx serves the first bundle."""
+    bundle = agent.pod.bundle(port=port)
+    agent.put(bundle)
+    wait_for(agent.serves(bundle))
+    return agent

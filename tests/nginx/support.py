@@ -125,8 +125,10 @@ class Pod:
         os.utime(folder, (moment, moment))
         return bundle.hash
 
-    def start(self) -> None:
-        command = [sys.executable, "-m", "consul_nginx.agent.supervisor"]
+    def start(self, *, namespace: bool = False) -> None:
+        """``namespace``: as PID 1 of a PID namespace of its own, as in a container; needs root."""
+        command = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"] * namespace
+        command += [sys.executable, "-m", "consul_nginx.agent.supervisor"]
         command += ["--root", str(self.root), "--nginx", self.binary, *self.arguments]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)

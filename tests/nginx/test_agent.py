@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import random
@@ -12,110 +11,15 @@ import statistics
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from consul_nginx.model.bundle import Bundle, Form
-from consul_nginx.model.encoding import Content, Encoded, encode
-from nginx.api import FakeApi, fake_api
-from nginx.support import Pod, free_port, get, wait_for
-
-REVISIONS = itertools.count(1763794000000)
-
-
-class Agent:
-    """The agent's process; ``put`` is what the operator would do."""
-
-    def __init__(self, *, pod: Pod, api: FakeApi) -> None:
-        self.pod, self.api, self.port = pod, api, free_port()
-        self.process: subprocess.Popen[bytes] | None = None
-        self.written: Encoded | None = None
-        self.account = pod.root / "account"
-        self.account.mkdir()
-        (self.account / "token").write_text("first-token\n")
-
-    @property
-    def log(self) -> Path:
-        return self.pod.root / "agent.log"
-
-    def start(self) -> None:
-        environ = {
-            **os.environ,
-            "CONFIGMAP_NAME": "edge-config",
-            "POD_NAMESPACE": "web",
-            "POD_NAME": "edge-1",
-            "KUBERNETES_API_URL": f"http://127.0.0.1:{self.api.port}",
-            "SERVICE_ACCOUNT_DIR": str(self.account),
-            "CONSUL_NGINX_ROOT": str(self.pod.root),
-            "AGENT_PORT": str(self.port),
-        }
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "consul_nginx.agent"], env=environ, stdout=log, stderr=log
-            )
-        wait_for(lambda: self.get("/healthz")[0] == 200, why="the agent's port")
-
-    def stop(self) -> int:
-        assert self.process
-        self.process.terminate()
-        return self.process.wait(5)
-
-    def get(self, path: str) -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError as error:
-            return 0, str(error)
-
-    def status(self) -> dict[str, Any]:
-        return json.loads(self.get("/status")[1])  # type: ignore[no-any-return]
-
-    def metric(self, series: str) -> float | None:
-        lines = self.get("/metrics")[1].splitlines()
-        return next((float(line.split()[-1]) for line in lines if line.startswith(series)), None)
-
-    def put(self, bundle: Bundle) -> int:
-        return self.write(bundle).manifest.revision
-
-    def write(self, bundle: Bundle) -> Encoded:
-        before = self.written.manifest if self.written else None
-        self.written = encode(bundle=bundle, revision=next(REVISIONS), previous=before)
-        self.api.write(self.written)
-        return self.written
-
-    def serves(self, bundle: Bundle) -> Callable[[], bool]:
-        return lambda: (self.status()["serving"] or {}).get("hash") == bundle.hash
-
-    def rejection(self) -> dict[str, Any]:
-        return wait_for(lambda: self.status()["rejection"], why="a rejection")  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-def agent(pod: Pod) -> Iterator[Agent]:
-    """Agent and supervisor run; there is no ConfigMap yet."""
-    with fake_api() as api:
-        agent = Agent(pod=pod, api=api)
-        agent.start()
-        yield agent
-        if agent.process and agent.process.poll() is None:
-            agent.process.kill()
-            agent.process.wait()
-
-
-@pytest.fixture
-def edge(agent: Agent, port: int) -> Agent:
-    """nginx serves the first bundle."""
-    bundle = agent.pod.bundle(port=port)
-    agent.put(bundle)
-    wait_for(agent.serves(bundle))
-    return agent
+from consul_nginx.model.bundle import Form
+from consul_nginx.model.encoding import Content, encode
+from nginx.agents import REVISIONS, Agent
+from nginx.api import fake_api
+from nginx.support import Pod, get, wait_for
 
 
 def test_from_a_watch_event_to_traffic(agent: Agent, port: int) -> None:
@@ -175,6 +79,8 @@ def test_a_bundle_that_nginx_refuses_is_reported_with_its_file(edge: Agent, port
     assert rejection["message"].startswith('nginx: [emerg] unknown directive "nonsense"')
     assert edge.status()["serving"] == before
     assert edge.get("/readyz")[0] == 200
+    assert edge.metric("consul_nginx_agent_trials_total") == 1
+    assert edge.metric('consul_nginx_agent_bisections_total{result="found"}') == 1
     edge.put(two := edge.pod.bundle(port=port, text="two"))
     wait_for(edge.serves(two))
     assert edge.status()["rejection"] is None
@@ -247,6 +153,23 @@ def test_a_restarted_agent_reloads_nothing(edge: Agent, port: int) -> None:
     assert (after["serving"], after["seen"]) == (before["serving"], before["seen"])
     assert after["nginx"]["reloads"] == 0
     assert edge.metric("consul_nginx_agent_reloads_total{") is None
+
+
+def test_a_killed_agent_is_not_missed_by_nginx_and_its_successor_reloads_nothing(
+    edge: Agent, port: int
+) -> None:
+    assert edge.process
+    edge.process.kill()
+    edge.process.wait()
+    assert get(port) == "one"
+    left = edge.pod.root / "trials" / ("a" * 64)
+    left.mkdir(parents=True)
+    edge.start()
+    wait_for(lambda: edge.status()["serving"])
+    assert edge.status()["nginx"]["reloads"] == 0
+    assert not left.exists()
+    edge.put(two := edge.pod.bundle(port=port, text="two"))
+    wait_for(edge.serves(two))
 
 
 def test_a_restarted_agent_without_api_still_tells_what_runs(edge: Agent) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from consul_nginx.agent.supervisor import processes
 from nginx.support import Pod, free_port, get, wait_for
 
 A_HASH = "0" * 64
@@ -163,14 +164,16 @@ def test_a_bundle_that_never_answers_its_hash_is_taken_back(serving: Pod, port: 
     ("request_line", "error"),
     [
         (b"hello\n", "not JSON"),
-        (b"[]\n", "op is neither"),
+        (b"[]\n", "op is none of"),
         (b"[" * 50_000 + b"\n", "not JSON"),
-        (b'{"op": "quit"}\n', "op is neither"),
+        (b'{"op": "quit"}\n', "op is none of"),
         (b'{"op": "load"}\n', "hash is not"),
         (b'{"op": "load", "hash": "../../etc"}\n', "hash is not"),
         (f'{{"op": "load", "hash": "{A_HASH}\\n"}}\n'.encode(), "hash is not"),
         (f'{{"op": "load", "hash": "{A_HASH}", "test": 1}}\n'.encode(), "test is neither"),
         (f'{{"op": "load", "hash": "{A_HASH}"}}\n'.encode(), "there is no bundle"),
+        (b'{"op": "test", "hash": ".."}\n', "hash is not"),
+        (f'{{"op": "test", "hash": "{A_HASH}"}}\n'.encode(), "there is no bundle"),
     ],
 )
 def test_malformed_requests_are_answered(pod: Pod, request_line: bytes, error: str) -> None:
@@ -244,6 +247,38 @@ def test_a_killed_master_is_replaced_within_two_seconds(serving: Pod, port: int)
     assert get(port) == "one"
     gone = [worker["pid"] for worker in before["workers"]]
     wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in gone), why="orphans")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a PID namespace needs root")
+def test_a_killed_supervisor_takes_nginx_along_and_its_successor_serves(
+    stopped: Pod, port: int
+) -> None:
+    """As in a container, where it is PID 1: nothing is left, and nothing left is in the way."""
+    stopped.start(namespace=True)
+    assert stopped.load(stopped.bundle(port=port))["ok"]
+    assert stopped.process
+    [supervisor] = processes._children(stopped.process.pid)
+    assert get(port) == "one"
+    os.kill(supervisor, signal.SIGKILL)
+    stopped.process.wait(5)
+    assert get(port) is None
+    stopped.start(namespace=True)
+    wait_for(lambda: stopped.status()["hash"])
+    assert (stopped.current(), get(port)) == (stopped.bundle(port=port).hash, "one")
+    assert stopped.status()["master"] < 100, "in a namespace of its own"
+
+
+def test_after_a_restart_the_last_good_is_served_when_the_newest_can_not_be(
+    serving: Pod, port: int
+) -> None:
+    one = serving.current()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        answer = serving.load(serving.bundle(port=taken.getsockname()[1]))
+        assert (answer["ok"], answer["stage"]) == (False, "reload")
+        assert serving.stop() == 0
+        serving.start()
+        wait_for(lambda: serving.status()["hash"] == one)
+        assert get(port) == "one"
 
 
 def test_a_stuck_orphan_cannot_keep_the_port(serving: Pod, port: int) -> None:

@@ -7,7 +7,15 @@ from dataclasses import replace
 import pytest
 
 from consul_nginx.agent import stub_status
-from consul_nginx.agent.decisions import Adopt, Idle, Load, Refusal, decide, worth_a_retry
+from consul_nginx.agent.decisions import (
+    Adopt,
+    Idle,
+    Load,
+    Refusal,
+    decide,
+    worth_a_retry,
+    worth_a_search,
+)
 from consul_nginx.agent.settings import Settings, SettingsError
 from consul_nginx.agent.state import (
     Nginx,
@@ -70,17 +78,12 @@ def test_only_nginx_own_verdict_on_the_text_is_final() -> None:
     assert worth_a_retry(rejection("reload", "nginx: [emerg] still could not bind()"))
 
 
-@pytest.mark.parametrize(
-    ("message", "files"),
-    [
-        ("nginx: [emerg] unknown directive in /run/generated/abc/http.conf:3", ["http.conf"]),
-        ("x in a.conf:1\ny in /r/b.conf:2\nz in /q/a.conf:9", ["a.conf", "b.conf"]),
-        ("in /run/../x.CONF:3 in /run/passwd:1", []),
-        ("nginx: [emerg] still could not bind()", []),
-    ],
-)
-def test_files_are_found_in_nginx_words(message: str, files: list[str]) -> None:
-    assert rejection("test", message).files == files
+def test_files_are_looked_for_where_nginx_complained() -> None:
+    assert worth_a_search(rejection("test", "nginx: [emerg] unknown directive"))
+    assert worth_a_search(rejection("reload", "nginx: [emerg] still could not bind()"))
+    assert not worth_a_search(rejection("test", "nginx -t took longer than 30 s"))
+    assert not worth_a_search(rejection("verify", "after 15 s: no worker"))
+    assert not worth_a_search(rejection("decode", "nginx: [emerg] in a ConfigMap"))
 
 
 def test_status_before_anything() -> None:
@@ -98,7 +101,9 @@ def test_status_as_the_reference_shows_it() -> None:
     state = State(
         serving=Serving(hash="a", revision=1, since=1795330800.0),
         seen=Seen(hash="b", revision=2),
-        rejection=rejection("test", "nginx: [emerg] x in /r/http.conf:1"),
+        rejection=replace(
+            rejection("test", "nginx: [emerg] x in /r/http.conf:1"), files=("http.conf",)
+        ),
         nginx=replace(RUNS_OLD, workers=workers, reloads=3),
     )
     assert to_json(state, configmap="edge-config") == {
@@ -114,6 +119,9 @@ def test_status_as_the_reference_shows_it() -> None:
         },
         "nginx": {"master": 12, "workers": 2, "shuttingDown": 1, "reloads": 3, "restarts": 0},
     }
+    looking = to_json(State(rejection=rejection("test")), configmap="c")["rejection"]
+    assert isinstance(looking, dict)
+    assert looking["files"] is None
     assert state.nginx
     assert state.nginx.draining_generations == 1
 

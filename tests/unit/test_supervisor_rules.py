@@ -16,7 +16,7 @@ from consul_nginx.agent.supervisor.processes import (
     worker_of_title,
     workers_of,
 )
-from consul_nginx.agent.supervisor.protocol import Load, RequestError, Status, parse
+from consul_nginx.agent.supervisor.protocol import Load, RequestError, Status, Trial, parse
 
 HASH = "0123456789abcdef" * 4
 UNKNOWN = '2026/11/22 07:00:00 [emerg] 12#12: unknown directive "x" in /run/a/http.conf:1'
@@ -109,6 +109,7 @@ def test_a_process_that_is_gone_has_no_workers() -> None:
 
 def test_requests() -> None:
     assert parse(b'{"op": "status"}') == Status()
+    assert parse(json.dumps({"op": "test", "hash": HASH}).encode()) == Trial(hash=HASH)
     request = json.dumps({"op": "load", "hash": HASH})
     assert parse(request.encode()) == Load(hash=HASH, test=True)
     assert parse(request.replace("}", ', "test": false}').encode()) == Load(hash=HASH, test=False)
@@ -125,6 +126,7 @@ def test_requests() -> None:
         json.dumps({"op": "load", "hash": HASH.upper()}).encode(),
         json.dumps({"op": "load", "hash": HASH + "\n"}).encode(),
         json.dumps({"op": "load", "hash": "../" + HASH}).encode(),
+        json.dumps({"op": "test", "hash": "../" + HASH}).encode(),
         json.dumps({"op": "load", "hash": HASH, "test": None}).encode(),
     ],
 )

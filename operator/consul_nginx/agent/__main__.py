@@ -15,13 +15,14 @@ from importlib import metadata
 
 from consul_nginx.agent import web
 from consul_nginx.agent.api import ConfigMapSource
+from consul_nginx.agent.blame import Blame
 from consul_nginx.agent.logs import Log
 from consul_nginx.agent.metrics import Metrics
 from consul_nginx.agent.pipeline import Pipeline
 from consul_nginx.agent.settings import Settings, SettingsError
 from consul_nginx.agent.shards import Shards
 from consul_nginx.agent.supervisor_client import SupervisorClient
-from consul_nginx.agent.unpack import Store
+from consul_nginx.agent.unpack import Store, Trials
 
 
 def _version() -> str:
@@ -37,10 +38,13 @@ async def run(*, settings: Settings, log: Log) -> None:
     store.prepare()
     metrics = Metrics(state=lambda: pipeline.state, version=_version())
     supervisor = SupervisorClient(path=str(settings.layout.supervisor_socket))
+    trials = Trials(layout=settings.layout)
+    trials.clear()
     pipeline = Pipeline(
         store=store,
         shards=Shards(settings=settings),
         supervisor=supervisor,
+        blame=Blame(store=store, trials=trials, supervisor=supervisor, metrics=metrics, log=log),
         metrics=metrics,
         log=log,
     )

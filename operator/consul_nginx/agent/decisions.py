@@ -84,4 +84,13 @@ def decide(
 
 def worth_a_retry(rejection: Rejection) -> bool:
     """Whether the same bundle may pass later: not what ``nginx -t`` itself complained about."""
-    return rejection.stage != "test" or "[emerg]" not in rejection.message
+    return rejection.stage != "test" or not _complaint(rejection)
+
+
+def worth_a_search(rejection: Rejection) -> bool:
+    """Whether files may be to blame: nginx has said so, and not only run out of time."""
+    return rejection.stage in ("test", "reload", "start") and _complaint(rejection)
+
+
+def _complaint(rejection: Rejection) -> bool:
+    return "[emerg]" in rejection.message

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -51,6 +52,17 @@ class Metrics:
             ["stage"],
             registry=self.registry,
         )
+        self._trials = Counter(
+            f"{PREFIX}_trials",
+            "Runs of nginx -t to find the files to blame for a refusal.",
+            registry=self.registry,
+        )
+        self._bisections = Counter(
+            f"{PREFIX}_bisections",
+            "Searches for the files to blame for a refusal, by result (found, not found).",
+            ["result"],
+            registry=self.registry,
+        )
         self._watch_errors = Counter(
             f"{PREFIX}_watch_errors",
             "Lists and watches of the ConfigMap that ended with an error, by kind.",
@@ -84,6 +96,14 @@ class Metrics:
     def rejected(self, stage: Stage) -> None:
         """A bundle was rejected."""
         self._rejected.labels(stage).inc()
+
+    def trial(self) -> None:
+        """A trial was tested."""
+        self._trials.inc()
+
+    def bisected(self, result: Literal["found", "not found"]) -> None:
+        """A search for the files to blame has ended."""
+        self._bisections.labels(result).inc()
 
     def watch_error(self, kind: str) -> None:
         """A list or watch ended with an error."""

@@ -14,7 +14,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from consul_nginx.agent.api import ApiError
-from consul_nginx.agent.decisions import Adopt, Load, Refusal, decide, worth_a_retry
+from consul_nginx.agent.blame import Blame
+from consul_nginx.agent.decisions import (
+    Adopt,
+    Load,
+    Refusal,
+    decide,
+    worth_a_retry,
+    worth_a_search,
+)
 from consul_nginx.agent.logs import Log
 from consul_nginx.agent.metrics import Metrics
 from consul_nginx.agent.shards import Shards
@@ -54,6 +62,7 @@ class Pipeline:
         store: Store,
         shards: Shards,
         supervisor: SupervisorClient,
+        blame: Blame,
         metrics: Metrics,
         log: Log,
         clocks: Clocks | None = None,
@@ -63,6 +72,7 @@ class Pipeline:
         self._store = store
         self._shards = shards
         self._supervisor = supervisor
+        self._blame = blame
         self._log = log
         self._clocks = clocks or Clocks()
         self._wake = asyncio.Event()
@@ -206,8 +216,10 @@ class Pipeline:
         seconds = self._clocks.monotonic() - started
         if refused:
             self._metrics.load_failed(reason=action.reason)
-            self._reject(refused.stage, refused.output)
+            is_news = self._reject(refused.stage, refused.output)
             self._leave_alone(wanted)
+            if is_news:
+                await self._find_files(wanted)
         else:
             self._metrics.loaded(reason=action.reason, seconds=seconds)
             self._log.info(
@@ -220,16 +232,40 @@ class Pipeline:
             self._accept(wanted)
         self._prune()
 
-    def _reject(self, stage: Stage, message: str) -> None:
-        seen = self.state.seen or Seen(hash=None, revision=None)
+    def _reject(self, stage: Stage, message: str) -> bool:
+        """Tell it; False when it was told already, and has been tried again."""
+        seen, before = self.state.seen or Seen(hash=None, revision=None), self.state.rejection
         rejection = Rejection(hash=seen.hash, revision=seen.revision, stage=stage, message=message)
-        if rejection == self.state.rejection:  # told already, and tried again
-            return
+        if not worth_a_search(rejection):
+            rejection = replace(rejection, files=())
+        if before and replace(rejection, files=before.files) == before:
+            return False
         self.state = replace(self.state, rejection=rejection)
         self._metrics.rejected(stage)
         self._log.error(
             "rejected", hash=seen.hash, revision=seen.revision, stage=stage, message=message
         )
+        return True
+
+    async def _find_files(self, wanted: Wanted) -> None:
+        """Say which files are to blame, unless something newer comes in between."""
+        rejection = self.state.rejection
+        if not rejection or rejection.files is not None:
+            return
+        serving = self.state.serving
+        files = await self._blame.find(
+            rejection=rejection,
+            refused=wanted.hash,
+            good=serving.hash if serving else self._store.last_served(),
+            go_on=self._nothing_new,
+        )
+        if not self._newest:
+            self.state = replace(self.state, rejection=replace(rejection, files=files))
+
+    async def _nothing_new(self) -> bool:
+        """Looks after nginx too, for a search may take a while."""
+        await self._look()
+        return self._newest is None
 
     def _leave_alone(self, wanted: Wanted) -> None:
         rejection, nginx = self.state.rejection, self.state.nginx

@@ -5,14 +5,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
 Stage = Literal["decode", "unpack", "test", "reload", "verify", "start", "supervisor"]
-
-_PLACE = re.compile(r" in (?:\S*/)?([a-z0-9][a-z0-9.-]{0,99}\.conf):[0-9]+", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,17 +70,16 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True)
 class Rejection:
-    """Why the newest bundle seen is not served, in nginx's own words."""
+    """Why the newest bundle seen is not served, in nginx's own words.
+
+    ``files`` are those of the bundle that are to blame; None while they are looked for.
+    """
 
     hash: str | None
     revision: int | None
     stage: Stage
     message: str
-
-    @property
-    def files(self) -> list[str]:
-        """The bundle's files that nginx named."""
-        return list(dict.fromkeys(_PLACE.findall(self.message)))
+    files: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +116,7 @@ def to_json(state: State, *, configmap: str) -> dict[str, object]:
             "revision": rejection.revision,
             "stage": rejection.stage,
             "message": rejection.message,
-            "files": rejection.files,
+            "files": None if rejection.files is None else list(rejection.files),
         },
         "nginx": nginx
         and {

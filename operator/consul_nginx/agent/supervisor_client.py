@@ -50,13 +50,11 @@ class SupervisorClient:
     async def load(self, digest: str, *, test: bool) -> Refused | None:
         """Have nginx run the bundle; None when it does."""
         request = {"op": "load", "hash": digest, "test": test}
-        raw = await self._ask(request, within=_LOAD_TIMEOUT)
-        if raw.get("ok") is True:
-            return None
-        if "error" in raw:
-            return Refused(stage="supervisor", output=str(raw["error"]))
-        stage = _STAGES.get(str(raw.get("stage")), "supervisor")
-        return Refused(stage=stage, output=str(raw.get("output", "")))
+        return _refused(await self._ask(request, within=_LOAD_TIMEOUT))
+
+    async def test(self, digest: str) -> Refused | None:
+        """Have ``nginx -t`` look at a trial; None when it passes."""
+        return _refused(await self._ask({"op": "test", "hash": digest}, within=_LOAD_TIMEOUT))
 
     async def _ask(self, request: dict[str, object], *, within: float) -> dict[str, Any]:
         try:
@@ -76,6 +74,15 @@ class SupervisorClient:
             return await reader.readline()
         finally:
             writer.close()
+
+
+def _refused(raw: dict[str, Any]) -> Refused | None:
+    if raw.get("ok") is True:
+        return None
+    if "error" in raw:
+        return Refused(stage="supervisor", output=str(raw["error"]))
+    stage = _STAGES.get(str(raw.get("stage")), "supervisor")
+    return Refused(stage=stage, output=str(raw.get("output", "")))
 
 
 def _nginx(raw: dict[str, Any]) -> Nginx:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -60,6 +61,14 @@ class Store:
         except (OSError, BundleError):
             return None
 
+    def files(self, digest: str) -> dict[str, str]:
+        """A bundle's files by name; none when it is not here (any more)."""
+        return {path.name: path.read_text() for path in (self._folder / digest).glob("*.conf")}
+
+    def last_served(self) -> str | None:
+        """The bundle that nginx came to run last."""
+        return next(iter(self._served()), None)
+
     def hashes(self) -> list[str]:
         """The bundles that are here."""
         with suppress(FileNotFoundError):
@@ -73,16 +82,20 @@ class Store:
 
     def prune(self, *, keep: set[str]) -> list[str]:
         """Delete all but ``keep`` and the last few that nginx has run; returns what went."""
-        served = sorted(
-            self._folder.glob(f"*/{_SERVED}"),
-            key=lambda path: path.stat().st_mtime_ns,
-            reverse=True,
-        )
-        kept = keep | {path.parent.name for path in served[:KEPT]}
+        kept = keep | set(self._served()[:KEPT])
         gone = [path for path in self._folder.iterdir() if path.name not in kept]
         for path in gone:
             self._remove(path)
         return sorted(path.name for path in gone)
+
+    def _served(self) -> list[str]:
+        """Newest first."""
+        marks = sorted(
+            self._folder.glob(f"*/{_SERVED}"),
+            key=lambda path: path.stat().st_mtime_ns,
+            reverse=True,
+        )
+        return [path.parent.name for path in marks]
 
     def switched_at(self) -> float | None:
         """When the supervisor last swapped ``current``."""
@@ -106,6 +119,27 @@ class Store:
             return all((folder / name).read_text() == text for name, text in bundle.files.items())
         except (OSError, UnicodeDecodeError):
             return False
+
+
+class Trials:
+    """``trials/`` on the volume: bundles that nginx tests and never runs."""
+
+    def __init__(self, *, layout: Layout) -> None:
+        self._folder = Path(layout.trials)
+
+    def write(self, files: Mapping[str, str]) -> str:
+        """Make these files the only trial; returns its hash."""
+        self.clear()
+        bundle = Bundle.of(files)
+        folder = self._folder / bundle.hash
+        folder.mkdir(mode=0o750, parents=True)
+        for name, text in bundle.files.items():
+            _write(folder / name, text)
+        return bundle.hash
+
+    def clear(self) -> None:
+        """Leave nothing."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _write(path: Path, text: str) -> None:

@@ -28,6 +28,11 @@ class Layout:
         return self.root / "generated"
 
     @property
+    def trials(self) -> PurePosixPath:
+        """Bundles that are only ever tested, to find what is wrong with one; by the agent."""
+        return self.root / "trials"
+
+    @property
     def nginx(self) -> PurePosixPath:
         """What nginx and its supervisor write: ``current``, the pid file, the sockets."""
         return self.root / "nginx"

@@ -19,6 +19,7 @@ class Bundles:
 
     def __init__(self, *, layout: Layout) -> None:
         self._generated = str(layout.generated)
+        self._trials = str(layout.trials)
         self._current = str(layout.current)
 
     def main_file(self, digest: str) -> str:
@@ -28,6 +29,14 @@ class Bundles:
     def exists(self, digest: str) -> bool:
         """Whether the agent has unpacked it."""
         return os.path.isfile(self.main_file(digest))
+
+    def trial_file(self, digest: str) -> str:
+        """nginx's main file of a bundle that must never run."""
+        return f"{self._trials}/{digest}/{_MAIN_FILE}"
+
+    def trial_exists(self, digest: str) -> bool:
+        """Whether there is one to test."""
+        return os.path.isfile(self.trial_file(digest))
 
     def newest_first(self) -> list[str]:
         """What is there; the agent touches a bundle that it wants again."""

@@ -28,12 +28,18 @@ class Child:
     """A process, the last lines it said, and how it ended."""
 
     def __init__(
-        self, *, loop: Loop, argv: list[str], on_line: Callable[[str], None] | None = None
+        self,
+        *,
+        loop: Loop,
+        argv: list[str],
+        on_line: Callable[[str], None] | None = None,
+        quiet: bool = False,
     ) -> None:
         self.lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self.status: int | None = None
         self._loop = loop
         self._on_line = on_line
+        self._quiet = quiet
         self._rest = b""
         self._reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
@@ -72,7 +78,8 @@ class Child:
                 os.close(self._reader)
                 self._reader = -1
                 return
-            write_without_blocking(fd=_STDERR, data=data)
+            if not self._quiet:
+                write_without_blocking(fd=_STDERR, data=data)
             self._split(data)
 
     def _split(self, data: bytes) -> None:

@@ -32,6 +32,7 @@ class Limits:
     """How long nginx may take, in seconds. A time-out is a failure, never a warning."""
 
     test: float = 30.0
+    trial: float = 10.0
     verify: float = 15.0
 
 
@@ -108,16 +109,25 @@ class Nginx:
 
     def test(self, digest: str) -> Generator[float, None, Failure | None]:
         """``nginx -t`` on a bundle, within its time."""
-        argv = self._argv(self._bundles.main_file(digest), self._directives, "-t")
+        return self._run_test(self._bundles.main_file(digest), within=self._limits.test)
+
+    def try_out(self, digest: str) -> Generator[float, None, Failure | None]:
+        """``nginx -t`` on a trial; nobody is to read its words in nginx's log."""
+        return self._run_test(
+            self._bundles.trial_file(digest), within=self._limits.trial, quiet=True
+        )
+
+    def _run_test(
+        self, main_file: str, *, within: float, quiet: bool = False
+    ) -> Generator[float, None, Failure | None]:
+        argv = self._argv(main_file, self._directives, "-t")
         started = self._clock()
-        self._test = child = self._children.add(Child(loop=self._loop, argv=argv))
+        self._test = child = self._children.add(Child(loop=self._loop, argv=argv, quiet=quiet))
         while child.running:
             waited = self._clock() - started
-            if waited > self._limits.test:
+            if waited > within:
                 child.signal(signal.SIGKILL)
-                return Failure(
-                    stage="test", output=f"nginx -t took longer than {self._limits.test:g} s"
-                )
+                return Failure(stage="test", output=f"nginx -t took longer than {within:g} s")
             yield pause(waited=waited)
         if child.status == 0:
             return None

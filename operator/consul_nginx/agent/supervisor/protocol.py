@@ -28,6 +28,13 @@ class Load:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Trial:
+    """Say what ``nginx -t`` thinks of this one, and load nothing."""
+
+    hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Status:
     """Say what runs."""
 
@@ -49,7 +56,7 @@ def is_hash(text: object) -> bool:
     return isinstance(text, str) and bool(_HASH.fullmatch(text))
 
 
-def parse(line: bytes) -> Load | Status:
+def parse(line: bytes) -> Load | Trial | Status:
     """The request that a line holds; raises ``RequestError``."""
     try:
         raw: Any = json.loads(line)
@@ -58,23 +65,25 @@ def parse(line: bytes) -> Load | Status:
     op = raw.get("op") if isinstance(raw, dict) else None
     if op == "status":
         return Status()
-    if op != "load":
-        raise RequestError('op is neither "load" nor "status"')
+    if op not in ("load", "test"):
+        raise RequestError('op is none of "load", "test" and "status"')
     digest, test = raw.get("hash"), raw.get("test", True)
     if not is_hash(digest):
         raise RequestError("hash is not a SHA-256 in hex")
+    if op == "test":
+        return Trial(hash=digest)
     if not isinstance(test, bool):
         raise RequestError("test is neither true nor false")
     return Load(hash=digest, test=test)
 
 
-def loaded(digest: str) -> dict[str, object]:
-    """The answer to a load that nginx runs now."""
+def done(digest: str) -> dict[str, object]:
+    """The answer to a load that nginx runs now, and to a trial that passed."""
     return {"ok": True, "hash": digest}
 
 
 def failed(digest: str, failure: Failure) -> dict[str, object]:
-    """The answer to a load that did not come to be."""
+    """The answer to a load that did not come to be, and to a trial that failed."""
     return {"ok": False, "hash": digest, "stage": failure.stage, "output": failure.output}
 
 

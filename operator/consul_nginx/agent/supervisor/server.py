@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from consul_nginx.agent.supervisor.loop import Loop
 
 Reply = Callable[[dict[str, object]], None]
-Handler = Callable[[protocol.Load | protocol.Status, Reply], None]
+Handler = Callable[[protocol.Load | protocol.Trial | protocol.Status, Reply], None]
 
 _MAX_LINE = 64 * 1024
 _MAX_CONNECTIONS = 32

@@ -33,9 +33,9 @@ _STOPPING_LOOK = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """A load that waits for its turn."""
+    """A load or a trial that waits for its turn."""
 
-    request: protocol.Load
+    request: protocol.Load | protocol.Trial
     reply: Reply
 
 
@@ -74,16 +74,23 @@ class Supervisor:
 
     # requests
 
-    def handle(self, request: protocol.Load | protocol.Status, reply: Reply) -> None:
-        """Answer ``status`` now, a ``load`` when its turn has come."""
+    def handle(
+        self, request: protocol.Load | protocol.Trial | protocol.Status, reply: Reply
+    ) -> None:
+        """Answer ``status`` now, the others when their turn has come."""
         if isinstance(request, protocol.Status):
             reply(self.status())
         elif self._stopping:
             reply(protocol.error("nginx is being stopped"))
-        elif not self._bundles.exists(request.hash):
+        elif not self._exists(request):
             reply(protocol.error(f"there is no bundle {request.hash}"))
         else:
             self._waiting.append(Waiting(request=request, reply=reply))
+
+    def _exists(self, request: protocol.Load | protocol.Trial) -> bool:
+        if isinstance(request, protocol.Trial):
+            return self._bundles.trial_exists(request.hash)
+        return self._bundles.exists(request.hash)
 
     def status(self) -> dict[str, object]:
         """What runs, as the agent wants to know it."""
@@ -129,8 +136,10 @@ class Supervisor:
 
     def _next_activity(self) -> Activity | None:
         if self._waiting:
-            self._under_way = self._waiting.popleft()
-            return self._answer(self._under_way)
+            self._under_way = waiting = self._waiting.popleft()
+            if isinstance(waiting.request, protocol.Trial):
+                return self._try_out(waiting.request, waiting.reply)
+            return self._answer(waiting.request, waiting.reply)
         if not self._nginx.running and self._clock() >= self._revive_at:
             return self._revive()
         return None
@@ -140,20 +149,29 @@ class Supervisor:
 
     # activities
 
-    def _answer(self, waiting: Waiting) -> Activity:
-        digest = waiting.request.hash
+    def _answer(self, request: protocol.Load, reply: Reply) -> Activity:
+        digest = request.hash
         started = self._clock()
-        failure = yield from self._load(waiting.request)
+        failure = yield from self._load(request)
         self._under_way = None
         took = round(self._clock() - started, 3)
         if failure:
             self._log.error(
                 "refused", hash=digest, stage=failure.stage, output=failure.output, seconds=took
             )
-            waiting.reply(protocol.failed(digest, failure))
+            reply(protocol.failed(digest, failure))
         else:
-            self._log.info("loaded", hash=digest, tested=waiting.request.test, seconds=took)
-            waiting.reply(protocol.loaded(digest))
+            self._log.info("loaded", hash=digest, tested=request.test, seconds=took)
+            reply(protocol.done(digest))
+
+    def _try_out(self, request: protocol.Trial, reply: Reply) -> Activity:
+        try:
+            failure = yield from self._nginx.try_out(request.hash)
+        except OSError as error:
+            failure = Failure(stage="test", output=f"nginx can't be run: {error}")
+        self._under_way = None
+        answer = protocol.failed(request.hash, failure) if failure else protocol.done(request.hash)
+        reply(answer)
 
     def _load(self, request: protocol.Load) -> Generator[float, None, Failure | None]:
         """test → swap → reload → verified, or back to what ran before."""
@@ -254,6 +272,8 @@ class Supervisor:
         if self._clock() - self._serving_since > _STABLE_AFTER:
             self._backoff = _FIRST_BACKOFF
         self._back_off()
+        if self._under_way and isinstance(self._under_way.request, protocol.Trial):
+            self._break_off("nginx died and comes first")
 
     def _stop(self, number: int) -> None:
         if self._stopping:
@@ -266,11 +286,18 @@ class Supervisor:
         self._nginx.signal(signal.SIGQUIT)
 
     def _abandon(self) -> None:
+        """Give up what is under way and all that waits."""
+        reason = "nginx is being stopped"
+        self._break_off(reason)
+        refused, self._waiting = self._waiting, deque()
+        for waiting in refused:
+            waiting.reply(protocol.error(reason))
+
+    def _break_off(self, reason: str) -> None:
         if self._activity:
             self._activity.close()
             self._activity = None
         self._nginx.abandon_test()
-        refused = [*([self._under_way] if self._under_way else []), *self._waiting]
-        for waiting in refused:
-            waiting.reply(protocol.error("nginx is being stopped"))
-        self._waiting.clear()
+        waiting, self._under_way = self._under_way, None
+        if waiting:
+            waiting.reply(protocol.error(reason))
