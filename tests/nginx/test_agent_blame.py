@@ -50,16 +50,19 @@ def with_files(pod: Pod, port: int, files: dict[str, str], **changes: str) -> Bu
     return Bundle.of({**own, **files})
 
 
-def listeners(count: int) -> dict[str, str]:
-    """Files of listeners on ports that nobody else has, as ``unix:`` sockets would not clash."""
+def listeners(count: int, port: int) -> dict[str, str]:
+    """Files of listeners beside the first one, on addresses of their own."""
     return {
-        f"listener-{number:02}.conf": f"server {{ listen 127.0.0.{number + 10}:18080; }}\n"
+        f"listener-{number:02}.conf": f"server {{ listen 127.0.0.{number + 10}:{port}; }}\n"
         for number in range(count)
     }
 
 
 def test_one_of_many_is_found_by_its_name(watched: Agent, port: int) -> None:
-    files = {**listeners(20), "listener-07.conf": "server { listen 127.0.0.17:18080; nonsense; }"}
+    files = {
+        **listeners(20, port),
+        "listener-07.conf": "server { listen 127.0.0.17:80; nonsense; }",
+    }
     watched.put(with_files(watched.pod, port, files))
     rejection = watched.rejection()
     assert (rejection["stage"], rejection["files"]) == ("test", ["listener-07.conf"])
@@ -67,7 +70,7 @@ def test_one_of_many_is_found_by_its_name(watched: Agent, port: int) -> None:
 
 
 def test_several_are_found_though_nginx_names_one_at_a_time(watched: Agent, port: int) -> None:
-    files = listeners(12)
+    files = listeners(12, port)
     for name in ("listener-03.conf", "listener-08.conf", "listener-11.conf"):
         files[name] = "nonsense;\n"
     watched.put(with_files(watched.pod, port, files))
@@ -103,11 +106,11 @@ def test_one_that_nginx_does_not_name_is_found(edge: Agent, port: int) -> None:
 
 
 def test_two_that_clash_are_told_by_the_smaller_set(watched: Agent, port: int) -> None:
-    clash = "server { listen 127.0.0.10:18080 default_server; }\n"
-    files = {**listeners(6), "listener-00.conf": clash, "listener-04.conf": clash}
+    clash = f"server {{ listen 127.0.0.10:{port} default_server; }}\n"
+    files = {**listeners(6, port), "listener-00.conf": clash, "listener-04.conf": clash}
     watched.put(with_files(watched.pod, port, files))
     rejection = watched.rejection()
-    assert "a duplicate default server for 127.0.0.10:18080" in rejection["message"]
+    assert f"a duplicate default server for 127.0.0.10:{port}" in rejection["message"]
     assert rejection["files"] == ["listener-04.conf"]
 
 
@@ -119,7 +122,7 @@ def test_a_main_file_is_blamed_when_there_is_a_good_one(watched: Agent, port: in
 
 
 def test_the_first_bundle_of_all_has_nothing_to_compare_with(agent: Agent, port: int) -> None:
-    files = {**listeners(8), "listener-02.conf": "nonsense;\n"}
+    files = {**listeners(8, port), "listener-02.conf": "nonsense;\n"}
     agent.put(with_files(agent.pod, port, files))
     assert agent.rejection()["files"] == ["listener-02.conf"]
     assert agent.status()["serving"] is None
@@ -132,7 +135,9 @@ def test_the_first_bundle_of_all_has_nothing_to_compare_with(agent: Agent, port:
 def test_a_taken_port_is_blamed_on_its_listener(watched: Agent, port: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         in_use = f"server {{ listen 127.0.0.1:{taken.getsockname()[1]}; }}\n"
-        watched.put(with_files(watched.pod, port, {**listeners(3), "listener-in-use.conf": in_use}))
+        watched.put(
+            with_files(watched.pod, port, {**listeners(3, port), "listener-in-use.conf": in_use})
+        )
         rejection = watched.rejection()
         assert (rejection["stage"], rejection["files"]) == ("reload", ["listener-in-use.conf"])
         assert watched.metric("consul_nginx_agent_trials_total") == 0
@@ -143,7 +148,7 @@ def test_a_taken_port_is_blamed_on_its_listener(watched: Agent, port: int) -> No
 
 def test_a_zone_with_another_key_is_blamed_on_its_file(watched: Agent, port: int) -> None:
     zone = "limit_req_zone ${} zone=z:1m rate=9r/s;\n"
-    files = {"zones.conf": zone.format("binary_remote_addr"), **listeners(2)}
+    files = {"zones.conf": zone.format("binary_remote_addr"), **listeners(2, port)}
     watched.put(good := with_files(watched.pod, port, files))
     wait_for(watched.serves(good))
     watched.put(with_files(watched.pod, port, {**files, "zones.conf": zone.format("request_uri")}))
