@@ -53,15 +53,9 @@ EVERYTHING = {
 }
 
 
-def render(release: Release, *words: str) -> list[dict[str, Any]]:
-    text = release.helm("template", "x", str(CHART), "--kube-version=1.30", *words)
-    return [item for item in yaml.safe_load_all(text) if item]
-
-
 def render_everything(release: Release) -> list[dict[str, Any]]:
-    return render(
-        release, *(f"--set-json={key}={json.dumps(value)}" for key, value in EVERYTHING.items())
-    )
+    flags = (f"--set-json={key}={json.dumps(value)}" for key, value in EVERYTHING.items())
+    return release.render(*flags, name="x")
 
 
 def one(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:
@@ -78,7 +72,7 @@ def test_lint_is_clean(release: Release):
 
 
 def test_no_rule_has_a_wildcard_or_reads_secrets(release: Release):
-    for rule in rules(render(release), "ClusterRole") + rules(render(release), "Role"):
+    for rule in rules(release.render(), "ClusterRole") + rules(release.render(), "Role"):
         words = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
         assert "*" not in words
         assert "secrets" not in words
@@ -97,7 +91,7 @@ def test_only_what_an_edit_makes_superfluous_can_be_deleted(release: Release):
 
 
 def test_secrets_are_read_by_get_and_only_in_the_namespaces_that_are_listed(release: Release):
-    objects = render(release, "--set=secrets.namespaces={a,b}")
+    objects = release.render("--set=secrets.namespaces={a,b}")
     reading = [
         (item["metadata"].get("namespace"), rule["verbs"])
         for item in objects
@@ -109,7 +103,7 @@ def test_secrets_are_read_by_get_and_only_in_the_namespaces_that_are_listed(rele
 
 
 def test_with_namespaces_nothing_is_granted_elsewhere(release: Release):
-    objects = render(release, "--set=namespaces={a,b}")
+    objects = release.render("--set=namespaces={a,b}")
     assert not [item for item in objects if item["kind"].startswith("Cluster")]
     roles = [item for item in objects if item["kind"] == "Role"]
     assert [role["metadata"]["namespace"] for role in roles] == ["a", "b", NAMESPACE]
@@ -138,7 +132,7 @@ def test_with_namespaces_nothing_is_granted_elsewhere(release: Release):
 )
 def test_a_bad_value_is_refused_by_name(release: Release, setting: str, words: str):
     with pytest.raises(HarnessError, match="don't meet the specifications") as refusal:
-        render(release, f"--set={setting}")
+        release.render(f"--set={setting}")
     assert words in str(refusal.value)
 
 
@@ -181,21 +175,21 @@ def test_the_network_policy_lets_the_operator_reach_consul(
     release: Release, address: str, port: int
 ):
     flags = ("--set=networkPolicy.enabled=true", f"--set=consul.address={address}")
-    policy = one(render(release, *flags), "NetworkPolicy")
+    policy = one(release.render(*flags), "NetworkPolicy")
     ports = [item["port"] for rule in policy["spec"]["egress"] for item in rule["ports"]]
     assert ports == [53, 53, 443, 6443, port, 9901]
 
 
 def test_several_replicas_are_replaced_one_at_a_time(release: Release):
     [one_pod, two_pods] = [
-        render(release, f"--set=replicaCount={count}") for count in (1, 2)
+        release.render(f"--set=replicaCount={count}") for count in (1, 2)
     ]  # fmt: skip
     assert not [item for item in one_pod if item["kind"] == "PodDisruptionBudget"]
     assert one(two_pods, "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
 
 
 def test_consuls_ca_is_mounted_where_the_operator_and_its_check_look_for_it(release: Release):
-    objects = render(release, "--set=consul.tls.caSecret.name=ca,consul.tls.caSecret.key=a.pem")
+    objects = release.render("--set=consul.tls.caSecret.name=ca,consul.tls.caSecret.key=a.pem")
     for pod in (
         one(objects, "Deployment")["spec"]["template"]["spec"],
         one(objects, "Pod")["spec"],
@@ -211,8 +205,7 @@ def test_consuls_ca_is_mounted_where_the_operator_and_its_check_look_for_it(rele
 
 
 def test_names_fit_however_long_the_releases_is(release: Release):
-    text = release.helm("template", "r" * 53, str(CHART), "--kube-version=1.30")
-    objects = [item for item in yaml.safe_load_all(text) if item]
+    objects = release.render(name="r" * 53)
     assert max(len(item["metadata"]["name"]) for item in objects) <= 63
 
 

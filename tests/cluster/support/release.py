@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from cluster.harness.commands import run
 from cluster.harness.project_images import inputs_hash
 from cluster.harness.settings import REPOSITORY
@@ -57,6 +59,11 @@ class Release:
             *words,
         ]
         return run(command, timeout=180.0).stdout
+
+    def render(self, *words: str, name: str = NAME) -> list[dict[str, Any]]:
+        """Objects that the chart would make, as a release of that name."""
+        text = self.helm("template", name, str(CHART), "--kube-version=1.30", *words)
+        return [item for item in yaml.safe_load_all(text) if item]
 
     def operator_pods(self) -> list[dict[str, Any]]:
         """Operator pods that are not on their way out."""
