@@ -16,6 +16,21 @@ _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.
 # As client-go has them.
 _REST_SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 
+
+class LeadersGauge(Gauge):
+    """Figures of objects, told while ``leading``: what a replica knew when it led is old."""
+
+    leading: Callable[[], bool] = staticmethod(lambda: True)
+
+    def collect(self) -> list[Metric]:
+        """Called by the registry."""
+        families = list(super().collect())
+        if not self.leading():
+            for family in families:
+                family.samples.clear()
+        return families
+
+
 RECONCILES = Counter(
     "consul_nginx_reconciles",
     "Reconciliations, by flow (apply, report) and outcome (success, standby, conflict, error, "
@@ -113,21 +128,23 @@ CONFIGMAP_WRITES = Counter(
     "Bundles written to ConfigMaps; each is at most one reload per pod.",
 )
 CONFIGMAP_BYTES = Counter("consul_nginx_configmap_written_bytes", "Bytes of bundles written.")
-ENDPOINTS = Gauge(
+ENDPOINTS = LeadersGauge(
     "consul_nginx_mapping_endpoints",
-    "Instances of a mapping's backend, by state (healthy, total).",
+    "Instances of a mapping's backend, by state (healthy, total). Told by the leader only.",
     ["namespace", "name", "state"],
 )
-DROPPED_INSTANCES = Gauge(
+DROPPED_INSTANCES = LeadersGauge(
     "consul_nginx_mapping_dropped_instances",
-    "Passing instances that are not served because Consul holds an unusable value, by reason.",
+    "Passing instances that are not served because Consul holds an unusable value, by reason. "
+    "Told by the leader only.",
     ["namespace", "name", "reason"],
 )
-STALE_PODS = Gauge(
+STALE_PODS = LeadersGauge(
     "consul_nginx_data_plane_stale_pods",
-    "Ready nginx pods that don't serve the newest revision.",
+    "Ready nginx pods that don't serve the newest revision. Told by the leader only.",
     ["namespace", "name"],
 )
+OF_OBJECTS = (ENDPOINTS, DROPPED_INSTANCES, STALE_PODS)
 EVENT_LOOP_LAG = Histogram(
     "consul_nginx_event_loop_lag_seconds",
     "How late the event loop ran a timer that rings four times a second.",
@@ -158,3 +175,16 @@ class RejectedObjects(Collector):
 
 REJECTED_OBJECTS = RejectedObjects()
 REGISTRY.register(REJECTED_OBJECTS)
+
+
+def tell_of_lead(*, name: str, leading: Callable[[], bool]) -> None:
+    """Have ``leading``, asked at each scrape, say whether this replica holds the Lease ``name``."""
+    LEADER.labels(name=name).set_function(leading)
+    for gauge in OF_OBJECTS:
+        gauge.leading = leading
+
+
+def forget_objects() -> None:
+    """Forget every object's figures: the lead changed, and from here on others are true."""
+    for gauge in OF_OBJECTS:
+        gauge.clear()

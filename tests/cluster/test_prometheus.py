@@ -60,7 +60,7 @@ def test_the_operator_and_every_agent_are_found_and_scraped(
     prom: Prometheus, release: Release, shop: Shop
 ):
     expected = {
-        (NAMESPACE, release.operator_pod()["metadata"]["name"], "operator"),
+        *((NAMESPACE, pod["metadata"]["name"], "operator") for pod in release.operator_pods()),
         *(("shop", pod["metadata"]["name"], "agent") for pod in shop.nginx_pods()),
     }
 
@@ -87,8 +87,19 @@ def test_an_instance_that_goes_is_seen_from_consul_to_the_reload(prom: Prometheu
     prom.wait_true(f"{healthy} == 2")
     prom.wait_true(f"{writes} > {writes_before}")
     prom.wait_true(f"sum({reloads}) >= {reloads_before + len(shop.nginx_pods())}")
-    age = prom.value("consul_nginx_consul_data_age_seconds")
+    age = prom.value("max(consul_nginx_consul_data_age_seconds)")
     assert 0 <= age < 320
+
+
+def test_of_two_operators_one_leads_and_tells_of_objects(
+    prom: Prometheus, release: Release, shop: Shop
+):
+    lead = "leader_election_master_status"
+    endpoints = 'consul_nginx_mapping_endpoints{name="features",state="healthy"}'
+    leader = release.operator_pod()["metadata"]["name"]
+    prom.wait_true(f"count({lead}) == 2 and sum({lead}) == 1")
+    prom.wait_true(f'{lead}{{name="consul-nginx-operator",pod="{leader}"}} == 1')
+    prom.wait_true(f'count({endpoints}) == 1 and on () {lead}{{pod="{leader}"}} == 1')
 
 
 def test_requests_of_clients_are_counted_by_load_balancer(prom: Prometheus, shop: Shop):
@@ -192,9 +203,9 @@ def test_the_queries_of_the_documentation_are_queries_of_metrics_that_exist(
     page = (REPOSITORY / "docs/reference/metrics.md").read_text(encoding="utf-8")
     [block] = re.findall(r"```promql\n(.*?)```", text, flags=re.DOTALL)
     queries = block.strip().split("\n\n")
-    assert len(queries) == 5
+    assert len(queries) == 6
     for query in queries:
         prom.values(query)
-        names = re.findall(r"consul_nginx_\w+", query)
+        names = re.findall(r"consul_nginx_\w+|leader_election_\w+", query)
         assert names
         assert not [name for name in names if f"| `{name}` |" not in page]

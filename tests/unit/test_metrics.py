@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from prometheus_client import REGISTRY
 
+from consul_nginx import metrics
 from consul_nginx.agent.metrics import Metrics as AgentMetrics
 from consul_nginx.agent.state import State
 from consul_nginx.consul.catalog import Catalog
@@ -212,6 +213,35 @@ def test_rejected_objects_are_counted_by_kind_and_reason_while_they_are_there():
     }
     resources.mappings.remove(bad)
     assert resources.rejected()["ServiceMapping", "Conflicted"] == 1
+
+
+def test_a_replica_that_leads_no_longer_tells_of_no_object():
+    """Its figures would be old ones for as long as it lives."""
+    leading = [True]
+    metrics.tell_of_lead(name="test", leading=lambda: leading[0])
+    labels = {"namespace": "shop", "name": "web", "state": "healthy"}
+
+    def told() -> float | None:
+        return REGISTRY.get_sample_value("consul_nginx_mapping_endpoints", labels)
+
+    try:
+        metrics.ENDPOINTS.labels(**labels).set(3)
+        assert (told(), value("leader_election_master_status", name="test")) == (3, 1)
+        leading[0] = False
+        metrics.forget_objects()
+        metrics.ENDPOINTS.labels(**labels).set(2)  # a report that was on its way
+        assert told() is None
+        assert value("leader_election_master_status", name="test") == 0
+        leading[0] = True
+        metrics.forget_objects()
+        assert told() is None
+        metrics.ENDPOINTS.labels(**labels).set(1)
+        assert told() == 1
+    finally:
+        metrics.forget_objects()
+        metrics.LEADER.clear()
+        for gauge in metrics.OF_OBJECTS:
+            del gauge.leading
 
 
 def test_every_metric_is_documented_and_ours_in_whole_sentences(repository):

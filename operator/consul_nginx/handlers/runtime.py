@@ -37,8 +37,9 @@ from consul_nginx.metrics import (
     CONSUL_WATCHES,
     CONSUL_WATCHES_FAILING,
     EVENT_LOOP_LAG,
-    LEADER,
     REJECTED_OBJECTS,
+    forget_objects,
+    tell_of_lead,
 )
 from consul_nginx.model.consul import ServiceQuery
 from consul_nginx.model.kubernetes import ObjectRef
@@ -77,7 +78,6 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
         to_do: WorkQueue[ObjectRef] = WorkQueue(name="apply")
         to_report: WorkQueue[ObjectRef] = WorkQueue(name="report")
         tasks = _Tasks()
-        lease_name = settings.lease.name if settings.lease is not None else ""
 
         def everything_anew() -> None:
             """Find what was changed behind our back: read and apply everything anew."""
@@ -85,19 +85,19 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
                 repair(ref)
 
         def lead_changed(leading: bool) -> None:
-            LEADER.labels(name=lease_name).set(leading)
+            forget_objects()
             if leading:
                 everything_anew()
 
         lead: LeaseElector | AlwaysLeading = AlwaysLeading()
-        LEADER.labels(name=lease_name).set(settings.lease is None)
         if settings.lease is not None:
-            lead = LeaseElector(
+            lead = elector = LeaseElector(
                 kube=unguarded,
                 ref=settings.lease,
                 identity=settings.identity,
                 changed=lead_changed,
             )
+            tell_of_lead(name=settings.lease.name, leading=lambda: elector.leading)
         kube = unguarded.guarded(lead.require)
         batcher = Batcher(queue=to_do, settings=lambda ref: resources.batching(ref))
         resources = Resources(concerns=batcher.changed)
