@@ -83,7 +83,7 @@ def test_only_what_an_edit_makes_superfluous_can_be_deleted(release: Release):
     deleting = [
         resource
         for kind in ("ClusterRole", "Role")
-        for rule in rules(render(release), kind)
+        for rule in rules(release.render(), kind)
         for resource in rule["resources"]
         if "delete" in rule["verbs"]
     ]
@@ -178,6 +178,16 @@ def test_the_network_policy_lets_the_operator_reach_consul(
     policy = one(release.render(*flags), "NetworkPolicy")
     ports = [item["port"] for rule in policy["spec"]["egress"] for item in rule["ports"]]
     assert ports == [53, 53, 443, 6443, port, 9901]
+
+
+def test_the_network_policy_lets_the_operator_reach_every_consul_that_may_be_named(
+    release: Release,
+):
+    addresses = "policy.consulAddresses={https://a.example.com,http://b:8501/,http://c:8500}"
+    flags = ("--set=networkPolicy.enabled=true", f"--set={addresses}")
+    policy = one(release.render(*flags), "NetworkPolicy")
+    ports = [item["port"] for rule in policy["spec"]["egress"] for item in rule["ports"]]
+    assert ports == [53, 53, 443, 6443, 8500, 443, 8501, 9901]
 
 
 def test_several_replicas_are_replaced_one_at_a_time(release: Release):
