@@ -120,6 +120,45 @@ def test_a_listener_is_added_and_taken_away_live(
     assert sent.requests > 200
 
 
+SQUAT = """
+import socket, time
+taken = socket.socket()
+taken.bind(("0.0.0.0", 7005))
+taken.listen()
+time.sleep(120)
+"""
+
+
+def test_a_listener_whose_port_is_taken_holds_up_no_other(
+    cluster: Cluster,
+    shop: Shop,
+    listeners: Callable[..., None],
+    map_to: Callable[[str, str], None],
+):
+    for pod in shop.nginx_pods():
+        name, python = pod["metadata"]["name"], "/opt/consul-nginx/bin/python"
+        code = f"import subprocess; subprocess.Popen([{python!r}, '-c', {SQUAT!r}])"
+        cluster.kubectl("exec", "-n", "shop", name, "-c", "nginx", "--", python, "-c", code)
+    with traffic(address=shop.address, host=HOST) as sent:
+        listeners(
+            {"name": "taken", "protocol": "HTTP", "port": 7005},
+            {"name": "free", "protocol": "TCP", "port": 7006},
+        )
+        map_to("free", "test-server-thrift-service")
+        condition = wait_for(
+            lambda: (
+                (c := shop.condition("nlb", "edge", "Programmed")).get("reason") == "Rejected" and c
+            ),
+            what="the LoadBalancer says which listener nginx refuses",
+        )
+        assert "listener taken: " in condition["message"]
+        assert "7005 failed (98: Address already in use)" in condition["message"]
+        wait_until_kube_proxy_knows(lambda: tcp_answer(f"{shop.ip}:7006"))
+        listeners()
+        shop.wait_ready()
+    assert not sent.failures, sent.explain()
+
+
 def tcp_answer(address: str) -> str:
     with session(address) as opened:
         return str(opened.say("hello")["said"])

@@ -13,7 +13,7 @@ from consul_nginx.kube.children import LABEL_LOAD_BALANCER, selector
 from consul_nginx.kube.client import POD, KubeClient, Raw
 from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.model.layout import AGENT_PORT
-from consul_nginx.model.pods import PodReport
+from consul_nginx.model.pods import PodRejection, PodReport
 
 ANSWER_TIMEOUT_S = 2.0
 # An agent that does not answer says nothing about its nginx: what it said before holds a while.
@@ -88,6 +88,18 @@ def _name(pod: Raw) -> str:
     return str(pod["metadata"]["name"])
 
 
+def _rejection(raw: Any) -> PodRejection | None:
+    if not raw:
+        return None
+    files = raw.get("files")
+    return PodRejection(
+        hash=raw.get("hash"),
+        stage=str(raw.get("stage")),
+        message=str(raw.get("message")),
+        files=None if files is None else tuple(map(str, files)),
+    )
+
+
 def _host(pod: Raw) -> str | None:
     host: str | None = pod["status"].get("hostIP")
     return host
@@ -134,11 +146,10 @@ def _waiting_reason(pod: Raw) -> str | None:
 
 def _report(*, pod: Raw, ready: bool, status: Any) -> PodReport:
     serving = status.get("serving") or {}
-    rejection = status.get("rejection") or {}
     return PodReport(
         pod=_name(pod),
         ready=ready,
         host=_host(pod),
         revision=serving.get("revision"),
-        rejection=(f"{rejection.get('stage')}: {rejection.get('message')}" if rejection else None),
+        rejection=_rejection(status.get("rejection")),
     )

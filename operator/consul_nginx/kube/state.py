@@ -23,10 +23,14 @@ _METADATA = ("namespace", "name", "uid", "generation", "creationTimestamp")
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """The LoadBalancer, None when it never was accepted, and mappings by uid."""
+    """The LoadBalancer, None when it never was accepted, and mappings by uid.
+
+    ``proven`` are the files, without endpoints, that nginx ran last in all pods.
+    """
 
     load_balancer: Raw | None = None
     mappings: Mapping[str, Raw] = field(default_factory=dict)
+    proven: Mapping[str, str] = field(default_factory=dict)
 
 
 def essence(raw: Raw) -> dict[str, Any]:
@@ -38,7 +42,11 @@ def essence(raw: Raw) -> dict[str, Any]:
 def encode_state(state: State) -> dict[str, str]:
     """``binaryData`` that holds the state; equal states give equal bytes."""
     text = json.dumps(
-        {"loadBalancer": state.load_balancer, "mappings": dict(state.mappings)},
+        {
+            "loadBalancer": state.load_balancer,
+            "mappings": dict(state.mappings),
+            "proven": dict(state.proven),
+        },
         sort_keys=True,
         separators=(",", ":"),
     )
@@ -53,6 +61,7 @@ def decode_state(data: Mapping[str, str]) -> State:
         return State(
             load_balancer=None if load_balancer is None else essence(load_balancer),
             mappings={uid: essence(item) for uid, item in raw["mappings"].items()},
+            proven={str(name): str(text) for name, text in raw["proven"].items()},
         )
     except (LookupError, ValueError, TypeError, AttributeError, OSError, EOFError):
         return State()

@@ -22,16 +22,19 @@ from consul_nginx.loops.batching import Batcher
 from consul_nginx.loops.children import Children
 from consul_nginx.loops.lead import Lead
 from consul_nginx.loops.memory import Memory, Remembered
+from consul_nginx.loops.refusals import Refusals
 from consul_nginx.loops.resources import Resources
 from consul_nginx.model.bundle import Bundle
 from consul_nginx.model.consul import ServiceQuery, Snapshot
 from consul_nginx.model.kubernetes import LoadBalancer, Meta, ObjectRef, ServiceMapping
 from consul_nginx.model.layout import Layout
+from consul_nginx.model.pods import PodRejection
 from consul_nginx.model.policy import Policy
 from consul_nginx.model.verdict import Condition, accepted
-from consul_nginx.nginx.render import render
+from consul_nginx.nginx.render import listener_file, render
+from consul_nginx.nginx.substitute import Substituted, structure_of, substitute
 from consul_nginx.plan.acceptance import with_stand_in
-from consul_nginx.plan.load_balancer import Plan, bound, plan_load_balancer
+from consul_nginx.plan.load_balancer import Plan, bound, listener_id, plan_load_balancer
 from consul_nginx.plan.permissions import Permissions, consul_objection
 from consul_nginx.resources.base import Invalid, invalid
 
@@ -45,12 +48,14 @@ class Programme:
 
     ``accepted`` is the verdict on the LoadBalancer itself: when it is a rejection, an earlier form
     of it was planned. ``contained`` says for each object, by uid, its generation and the first
-    revision with it.
+    revision with it. ``rejected`` has the listeners that nginx refused, and why.
     """
 
     accepted: Condition
     plan: Plan
     paused: bool
+    bundle: Bundle
+    rejected: Mapping[str, str]
     revision: int
     written_at: float
     contained: Mapping[str, tuple[int, int]]
@@ -103,6 +108,8 @@ class LoadBalancers:
         self._programmes: dict[ObjectRef, Programme] = {}
         self._refusals: dict[ObjectRef, str] = {}
         self._queries: dict[ObjectRef, frozenset[ServiceQuery]] = {}
+        self._refused = Refusals()
+        self._proven: dict[ObjectRef, Mapping[str, str]] = {}
         self._memory = Memory(kube=kube)
         self._children = Children(kube=kube, lead=lead, image=nginx_image)
 
@@ -113,6 +120,29 @@ class LoadBalancers:
     def refusal(self, ref: ObjectRef) -> str | None:
         """What the API server had against the latest reconciliation; None when it was done."""
         return self._refusals.get(ref)
+
+    def rejected(self, ref: ObjectRef, rejection: PodRejection) -> None:
+        """All pods refuse the bundle written last, and know the files to blame."""
+        programme = self._programmes.get(ref)
+        if programme is None or programme.bundle.hash != rejection.hash:
+            return
+        files = {
+            name: programme.bundle.files[name]
+            for name in rejection.files or ()
+            if name in programme.bundle.files
+        }
+        passing = rejection.stage != "test"
+        if self._refused.note(ref, files=files, message=str(rejection), passing=passing):
+            self._batcher.changed(ref)
+
+    def proved(self, ref: ObjectRef, programme: Programme) -> None:
+        """All pods run what ``programme`` told them; it is ignored when it is not the last one."""
+        if self._programmes.get(ref) is not programme:
+            return
+        structure = structure_of(programme.bundle.files)
+        if self._proven.get(ref) != structure:
+            self._proven[ref] = structure
+            self._batcher.changed(ref)
 
     async def reconcile(self, ref: ObjectRef) -> float | None:
         """Bring one LoadBalancer's ConfigMap and objects to what they should be.
@@ -143,27 +173,35 @@ class LoadBalancers:
             remembered=gathered.remembered,
             permissions=self._permissions(),
         )
-        bundle = render(
-            configuration=plan.configuration, layout=Layout(), previous=gathered.written.files
+        substituted = substitute(
+            bundle=render(
+                configuration=plan.configuration, layout=Layout(), previous=gathered.written.files
+            ),
+            refused=self._refused.refused(ref),
+            proven=self._proven.get(ref, gathered.memory.state.proven),
         )
         if gathered.load_balancer.paused:
-            self._remember(gathered=gathered, plan=plan, bundle=bundle, written=gathered.written)
+            self._remember(
+                gathered=gathered, plan=plan, substituted=substituted, written=gathered.written
+            )
             return None
         # Standbys come to here: when one of them begins to lead, it knows everything already.
         self._lead.require()
         await self._memory.keep(
             load_balancer=gathered.load_balancer,
-            state=_to_remember(gathered=gathered, plan=plan),
+            state=_to_remember(gathered=gathered, plan=plan, proven=self._proven.get(ref)),
             before=gathered.memory,
         )
         written = await self._bundles.write(
-            load_balancer=gathered.load_balancer, bundle=bundle, before=gathered.written
+            load_balancer=gathered.load_balancer,
+            bundle=substituted.bundle,
+            before=gathered.written,
         )
         if written is not gathered.written:
             self._batcher.wrote(ref, written.size)
-        self._remember(gathered=gathered, plan=plan, bundle=bundle, written=written)
+        self._remember(gathered=gathered, plan=plan, substituted=substituted, written=written)
         settled = await self._children.apply(gathered.load_balancer)
-        return None if settled else CHILDREN_NOT_SETTLED_S
+        return self._refused.next_try(ref) if settled else CHILDREN_NOT_SETTLED_S
 
     def forget_observed(self, ref: ObjectRef) -> None:
         """Read and apply everything anew next time: hand edits are found by that."""
@@ -251,6 +289,8 @@ class LoadBalancers:
         self.forget_observed(ref)
         self._children.forget_all(ref)
         self._programmes.pop(ref, None)
+        self._proven.pop(ref, None)
+        self._refused.forget(ref)
         self._batcher.forget(ref)
         self._ask(ref, frozenset())
 
@@ -263,14 +303,19 @@ class LoadBalancers:
         self._catalog.watch_only(set().union(*self._queries.values()))
 
     def _remember(
-        self, *, gathered: _Gathered, plan: Plan, bundle: Bundle, written: Written
+        self, *, gathered: _Gathered, plan: Plan, substituted: Substituted, written: Written
     ) -> None:
-        ref = gathered.load_balancer.meta.ref
+        ref, bundle = gathered.load_balancer.meta.ref, substituted.bundle
+        rejected = {
+            listener.name: substituted.reasons[file]
+            for listener in gathered.load_balancer.listeners
+            if (file := listener_file(listener_id(listener))) in substituted.reasons
+        }
         before = self._programmes.get(ref)
         contained = dict(before.contained) if before is not None else {}
         if bundle.hash == written.hash:
-            metas = [mapping.meta for mapping in gathered.mappings]
-            if gathered.accepted.is_true:
+            metas = [item.meta for item in gathered.mappings if item.listener not in rejected]
+            if gathered.accepted.is_true and not rejected:
                 metas.append(gathered.load_balancer.meta)
             contained = {
                 meta.uid: contained[meta.uid]
@@ -284,6 +329,8 @@ class LoadBalancers:
                 None if gathered.accepted.is_true else gathered.load_balancer.meta.generation,
             ),
             plan=plan,
+            bundle=bundle,
+            rejected=rejected,
             paused=gathered.load_balancer.paused,
             revision=written.revision,
             written_at=time.monotonic(),
@@ -291,11 +338,12 @@ class LoadBalancers:
         )
 
 
-def _to_remember(*, gathered: _Gathered, plan: Plan) -> State:
+def _to_remember(*, gathered: _Gathered, plan: Plan, proven: Mapping[str, str] | None) -> State:
     """What is accepted now, and for the rest what was remembered of it."""
     before = gathered.memory.state
     accepted_uids = {m.meta.uid for m, verdict in plan.mappings if verdict.accepted.is_true}
     return State(
+        proven=before.proven if proven is None else proven,
         load_balancer=gathered.present.load_balancer
         if gathered.accepted.is_true
         else before.load_balancer,

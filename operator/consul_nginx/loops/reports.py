@@ -38,10 +38,12 @@ from consul_nginx.plan.acceptance import with_stand_in
 from consul_nginx.plan.load_balancer import MappingVerdict
 from consul_nginx.plan.status import (
     DataPlaneState,
+    common_rejection,
     data_plane_state,
     paused,
     programmed,
     ready,
+    rejected_by_nginx,
     resolved_of_all,
 )
 from consul_nginx.resources.base import Invalid, invalid
@@ -112,6 +114,7 @@ class Reports:
             pods=pods,
         )
         if programme is not None:
+            self._tell_back(ref=ref, programme=programme, pods=pods, state=state)
             for mapping, verdict in programme.plan.mappings:
                 await self._report_mapping(
                     mapping=mapping, verdict=verdict, programme=programme, pods=pods
@@ -119,6 +122,21 @@ class Reports:
         await self._report_load_balancer(stored=stored, programme=programme, pods=pods, state=state)
         STALE_PODS.labels(**_labels(ref)).set(state.ready - state.updated)
         return _poll_delay(programme=programme, state=state)
+
+    def _tell_back(
+        self,
+        *,
+        ref: ObjectRef,
+        programme: Programme,
+        pods: tuple[PodReport, ...],
+        state: DataPlaneState,
+    ) -> None:
+        """What all pods run is proven; what all refuse is left out."""
+        rejection = common_rejection(digest=programme.bundle.hash, pods=pods)
+        if rejection is not None:
+            self._load_balancers.rejected(ref, rejection)
+        elif state.conforms and not programme.paused:
+            self._load_balancers.proved(ref, programme)
 
     async def _workload(self, ref: ObjectRef) -> Raw | None:
         """What runs the pods; of two, while one replaces the other, the newer."""
@@ -140,8 +158,13 @@ class Reports:
             if programme is not None
             else self._load_balancers.verdict(stored.value)
         )
+        rejected_listeners = programme.rejected if programme is not None else {}
         programmed_now = (
-            programmed(
+            rejected_by_nginx(
+                "; ".join(f"listener {k}: {v}" for k, v in rejected_listeners.items())
+            )
+            if rejected_listeners and in_use.is_true
+            else programmed(
                 revision=programme.first_revision(meta) if programme is not None else None,
                 pods=pods,
                 paused=programme is not None and programme.paused,
@@ -198,7 +221,12 @@ class Reports:
         revision = programme.first_revision(mapping.meta)
         verdicts = [verdict.accepted, verdict.resolved]
         if verdict.accepted.is_true:
-            verdicts.append(programmed(revision=revision, pods=pods, paused=programme.paused))
+            why = programme.rejected.get(mapping.listener)
+            verdicts.append(
+                programmed(revision=revision, pods=pods, paused=programme.paused)
+                if why is None
+                else rejected_by_nginx(f"listener {mapping.listener}: {why}")
+            )
         else:
             verdicts.append(_not_programmed())
         details = {}

@@ -17,6 +17,7 @@ from consul_nginx.model.nginx import (
 )
 from consul_nginx.nginx import tokens
 from consul_nginx.nginx.environment import template
+from consul_nginx.nginx.substitute import LISTENER_PREFIX
 
 UPSTREAMS_FILE = "upstreams.conf"
 STREAM_UPSTREAMS_FILE = "stream-upstreams.conf"
@@ -46,8 +47,8 @@ def render(
     files = {
         MAIN_FILE: _main(configuration=configuration, layout=layout),
         UPSTREAMS_FILE: _upstreams(endpoints, layer=Layer.HTTP),
-        **{_listener_file(item): _listener(item) for item in configuration.listeners},
-        **{_listener_file(item): _stream(item) for item in configuration.streams},
+        **{listener_file(item.id): _listener(item) for item in configuration.listeners},
+        **{listener_file(item.id): _stream(item) for item in configuration.streams},
         **{_endpoints_file(upstream): text for upstream, text in endpoints.items()},
     }
     if configuration.streams:
@@ -55,8 +56,9 @@ def render(
     return Bundle.of(files)
 
 
-def _listener_file(listener: HttpListener | StreamListener) -> str:
-    return f"listener-{listener.id}.conf"
+def listener_file(identity: str) -> str:
+    """The file of a listener."""
+    return f"{LISTENER_PREFIX}{identity}.conf"
 
 
 def _endpoints_file(upstream: Upstream) -> str:
@@ -88,7 +90,7 @@ def _main(*, configuration: Configuration, layout: Layout) -> str:
 def _includes(
     upstreams_file: str, listeners: Sequence[HttpListener | StreamListener]
 ) -> list[tokens.Token]:
-    names = (upstreams_file, *(_listener_file(item) for item in listeners))
+    names = (upstreams_file, *(listener_file(item.id) for item in listeners))
     return [tokens.file_name(name) for name in names]
 
 

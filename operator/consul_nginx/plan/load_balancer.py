@@ -161,7 +161,8 @@ def _by_port(listeners: Iterable[Listener]) -> list[Listener]:
     return sorted(listeners, key=lambda item: item.port)
 
 
-def _listener_id(listener: Listener) -> str:
+def listener_id(listener: Listener) -> str:
+    """Name of a listener's file."""
     return hashlib.sha256(listener.name.encode()).hexdigest()[:16]
 
 
@@ -175,7 +176,7 @@ def _http_listener(*, listener: Listener, mappings: Iterable[ServiceMapping]) ->
             route = Route(path_prefix=mapping.path_prefix, upstream=upstream)
             hosts.setdefault(claim.hostname, []).append(route)
     return HttpListener(
-        id=_listener_id(listener),
+        id=listener_id(listener),
         port=listener.port,
         hosts=tuple(
             VirtualHost(hostname=hostname, routes=tuple(sorted(routes)))
@@ -186,7 +187,7 @@ def _http_listener(*, listener: Listener, mappings: Iterable[ServiceMapping]) ->
 
 def _stream_listener(*, listener: Listener, mapping: ServiceMapping) -> StreamListener:
     return StreamListener(
-        id=_listener_id(listener),
+        id=listener_id(listener),
         port=listener.port,
         udp=listener.protocol is Protocol.UDP,
         upstream=upstream_id(mapping.backend, Layer.STREAM),

@@ -7,9 +7,9 @@ present generation. It does not speak of endpoints that moved a moment ago: it w
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from consul_nginx.model.pods import PodReport
+from consul_nginx.model.pods import PodRejection, PodReport
 from consul_nginx.model.verdict import Condition, Status
 
 MAX_STALE_PODS = 20
@@ -113,6 +113,32 @@ def ready(*, accepted: Condition, programmed: Condition) -> Condition:
     return Condition(type="Ready", status=Status.TRUE, reason="Ready", message=programmed.message)
 
 
+def rejected_by_nginx(message: str) -> Condition:
+    """``Programmed`` of what stands in a listener that nginx refused, and that was left out."""
+    return Condition(
+        type="Programmed",
+        status=Status.FALSE,
+        reason="Rejected",
+        message=f"{message}; what nginx ran of it before is served on, and all the rest",
+    )
+
+
+def common_rejection(*, digest: str, pods: Iterable[PodReport]) -> PodRejection | None:
+    """What every pod says against the bundle with this hash; None while one has no such say.
+
+    One pod may have a trouble of its own, as a port that is taken on its node: the others are then
+    not to miss anything.
+    """
+    reports = [pod for pod in pods if pod.rejection is not None or pod.revision is not None]
+    rejections = [pod.rejection for pod in reports if pod.rejection is not None]
+    if not rejections or len(rejections) < len(reports):
+        return None
+    if any(item.hash != digest or not item.files for item in rejections):
+        return None
+    common = set.intersection(*(set(item.files or ()) for item in rejections))
+    return replace(rejections[0], files=tuple(sorted(common))) if common else None
+
+
 def paused() -> Condition:
     """``Ready`` of a LoadBalancer that nobody looks after, whatever its nginx serves."""
     return Condition(
@@ -145,7 +171,7 @@ def _why_stale(pod: PodReport, revision: int) -> str:
     if pod.problem is not None:
         return pod.problem
     if pod.rejection is not None:
-        return pod.rejection
+        return str(pod.rejection)
     if pod.revision is None:
         return "serves nothing yet"
     if not _serves(pod, revision):

@@ -1,0 +1,63 @@
+"""A bundle without what nginx refused of it: one listener never holds up the others. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from consul_nginx.model.bundle import ENDPOINTS_PREFIX, HASH_FILE, Bundle
+
+LISTENER_PREFIX = "listener-"
+
+_UPSTREAM = re.compile(r"\bu_[0-9a-f]{16}\b", re.ASCII)
+_DEFINED = re.compile(r"^upstream (u_[0-9a-f]{16}) \{", re.ASCII | re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """A listener's file as nginx refused it, and why in nginx's own words."""
+
+    text: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Substituted:
+    """The bundle to write, and by file why it is not what was rendered."""
+
+    bundle: Bundle
+    reasons: Mapping[str, str]
+
+
+def structure_of(files: Mapping[str, str]) -> dict[str, str]:
+    """The files that do not change with endpoints."""
+    return {
+        name: text
+        for name, text in files.items()
+        if name != HASH_FILE and not name.startswith(ENDPOINTS_PREFIX)
+    }
+
+
+def substitute(
+    *, bundle: Bundle, refused: Mapping[str, Refused], proven: Mapping[str, str]
+) -> Substituted:
+    """Exchange each listener that nginx refused, as long as it is rendered the same.
+
+    In its place comes what nginx ran before (``proven``); a listener that it never ran is left
+    out. Where an earlier one needs upstreams that are gone, nothing is exchanged at all: the agents
+    then keep the whole bundle that they run.
+    """
+    exchanged = {
+        name: proven.get(name, "")
+        for name, file in refused.items()
+        if name.startswith(LISTENER_PREFIX) and bundle.files.get(name) == file.text
+    }
+    defined = {found for text in bundle.files.values() for found in _DEFINED.findall(text)}
+    needed = {found for text in exchanged.values() for found in _UPSTREAM.findall(text)}
+    if not exchanged or not needed <= defined:
+        return Substituted(bundle=bundle, reasons={})
+    return Substituted(
+        bundle=Bundle.of({**bundle.files, **exchanged}),
+        reasons={name: refused[name].message for name in exchanged},
+    )

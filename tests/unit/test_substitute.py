@@ -1,0 +1,114 @@
+"""What nginx refuses is left out, and comes back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from consul_nginx.loops.refusals import FIRST_RETRY_S, Refusals
+from consul_nginx.model.bundle import Bundle
+from consul_nginx.model.kubernetes import ObjectRef
+from consul_nginx.model.pods import PodRejection, PodReport
+from consul_nginx.nginx.substitute import Refused, structure_of, substitute
+from consul_nginx.plan.status import common_rejection
+
+EDGE = ObjectRef(namespace="shop", name="edge")
+UPSTREAM = "u_0123456789abcdef"
+FILES = {
+    "nginx.conf": "include listener-a.conf; include listener-b.conf;",
+    "upstreams.conf": f"upstream {UPSTREAM} {{",
+    "listener-a.conf": f"listen 80; proxy_pass {UPSTREAM};",
+    "listener-b.conf": "listen 81;",
+    "endpoints-x.conf": "server 10.0.0.1:80;",
+}
+BUNDLE = Bundle.of(FILES)
+REFUSED = {"listener-b.conf": Refused(text="listen 81;", message="bind() failed")}
+
+
+def test_a_listener_that_nginx_never_ran_is_left_out():
+    found = substitute(bundle=BUNDLE, refused=REFUSED, proven={})
+    assert found.bundle.files["listener-b.conf"] == ""
+    assert found.bundle.files["listener-a.conf"] == FILES["listener-a.conf"]
+    assert found.reasons == {"listener-b.conf": "bind() failed"}
+
+
+def test_one_that_it_ran_before_is_served_as_it_was():
+    found = substitute(bundle=BUNDLE, refused=REFUSED, proven={"listener-b.conf": "listen 8081;"})
+    assert found.bundle.files["listener-b.conf"] == "listen 8081;"
+
+
+def test_what_is_rendered_otherwise_now_is_tried():
+    other = Bundle.of({**FILES, "listener-b.conf": "listen 82;"})
+    assert substitute(bundle=other, refused=REFUSED, proven={}).bundle is other
+
+
+@pytest.mark.parametrize("name", ["nginx.conf", "upstreams.conf"])
+def test_what_all_listeners_share_is_not_exchanged(name):
+    refused = {name: Refused(text=FILES[name], message="no")}
+    assert substitute(bundle=BUNDLE, refused=refused, proven={name: "old"}).bundle is BUNDLE
+
+
+def test_an_earlier_form_whose_upstreams_are_gone_is_not_served():
+    proven = {"listener-b.conf": "proxy_pass u_ffffffffffffffff;"}
+    assert substitute(bundle=BUNDLE, refused=REFUSED, proven=proven).bundle is BUNDLE
+
+
+def test_endpoints_are_not_what_was_proven():
+    assert structure_of(BUNDLE.files).keys() == FILES.keys() - {"endpoints-x.conf"}
+
+
+def test_a_refusal_that_may_pass_is_tried_again_later_each_time():
+    now = 1000.0
+    refusals = Refusals(clock=lambda: now)
+
+    def note():
+        files = {"listener-b.conf": "listen 81;"}
+        return refusals.note(EDGE, files=files, message="bind() failed", passing=True)
+
+    assert note()
+    assert not note()
+    first = refusals.next_try(EDGE)
+    assert FIRST_RETRY_S / 2 <= first <= FIRST_RETRY_S
+    now += first
+    assert refusals.refused(EDGE) == {}
+    assert note()
+    assert FIRST_RETRY_S <= refusals.next_try(EDGE) <= 2 * FIRST_RETRY_S
+
+
+def test_what_nginx_t_refuses_waits_for_another_text():
+    refusals = Refusals(clock=lambda: 0.0)
+    refusals.note(EDGE, files={"listener-b.conf": "x"}, message="no", passing=False)
+    assert refusals.next_try(EDGE) is None
+    assert refusals.refused(EDGE)["listener-b.conf"].text == "x"
+
+
+def pod(name, *files, digest="h", **more):
+    rejection = PodRejection(hash=digest, stage="reload", message="no", files=files)
+    return PodReport(pod=name, ready=True, revision=1, rejection=rejection, **more)
+
+
+SERVING = PodReport(pod="c", ready=True, revision=2)
+
+
+@pytest.mark.parametrize(
+    ("pods", "files"),
+    [
+        ([pod("a", "x"), pod("b", "x")], ("x",)),
+        ([pod("a", "x", "y"), pod("b", "x")], ("x",)),
+        ([pod("a", "x"), pod("b", "y")], None),
+        ([pod("a", "x"), SERVING], None),
+        ([pod("a", "x"), pod("b", "x", digest="older")], None),
+        ([pod("a")], None),
+        ([SERVING], None),
+        ([], None),
+    ],
+)
+def test_only_what_every_pod_refuses_is_left_out(pods, files):
+    found = common_rejection(digest="h", pods=pods)
+    assert (found and found.files) == files
+
+
+def test_while_an_agent_still_looks_nothing_is_left_out():
+    looking = replace(pod("a", "x").rejection, files=None)
+    assert common_rejection(digest="h", pods=[replace(pod("a"), rejection=looking)]) is None
