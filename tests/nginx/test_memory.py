@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 
+from consul_nginx.model.bundle import Bundle
 from consul_nginx.model.encoding import encode
 from nginx.agents import Agent
 from nginx.large import large_bundle
@@ -35,7 +37,7 @@ def test_memory_stays_within_its_limits(
         agent.put(bundle)
         wait_for(agent.serves(bundle), seconds=30)
     listener = next(name for name in bundle.files if name.startswith("listener-"))
-    broken = type(bundle).of({**bundle.files, listener: f"{bundle.files[listener]}nonsense;\n"})
+    broken = Bundle.of({**bundle.files, listener: f"{bundle.files[listener]}nonsense;\n"})
     agent.put(broken)
     assert agent.rejection()["files"] == [listener]
     assert agent.get("/metrics")[0] == 200
@@ -49,3 +51,16 @@ def test_memory_stays_within_its_limits(
     print(f"{upstreams} x {endpoints} ({form}), kB: {figures}")
     assert figures["agent"]["now"] < AGENT_KB
     assert figures["supervisor"]["now"] < SUPERVISOR_KB
+
+
+def test_what_a_very_large_bundle_took_is_given_back(agent: Agent, port: int) -> None:
+    """A bundle in four shards: 6 MB of files."""
+    small = large_bundle(upstreams=10, endpoints=3, port=port, layout=agent.pod.layout)
+    filling = random.Random(1).randbytes(3_100_000).hex()
+    for bundle in (small, Bundle.of({**small.files, "filling.conf": filling}), small):
+        agent.put(bundle)
+        wait_for(agent.serves(bundle), seconds=30)
+    assert agent.process
+    figures = memory(agent.process.pid)
+    print(f"after four shards, kB: {figures}")
+    assert figures["now"] < AGENT_KB

@@ -13,7 +13,7 @@ import sys
 from contextlib import suppress
 from importlib import metadata
 
-from consul_nginx.agent import web
+from consul_nginx.agent import memory, web
 from consul_nginx.agent.api import ConfigMapSource
 from consul_nginx.agent.blame import Blame
 from consul_nginx.agent.logs import Log
@@ -77,6 +77,7 @@ def _give_up(log: Log, error: Exception) -> int:
 def main() -> int:
     """Return the exit code."""
     log = Log(component="agent")
+    memory.give_back()
     os.umask(0o027)
     try:
         settings = Settings.from_env(os.environ)
