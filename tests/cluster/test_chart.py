@@ -220,8 +220,14 @@ def test_names_fit_however_long_the_releases_is(release: Release):
 
 
 def test_helm_test_finds_the_installation_well(cluster: Cluster, release: Release):
-    said = release.helm("test", NAME, "--timeout=120s")
-    assert "Phase:          Succeeded" in said
+    done = release.run_helm("test", NAME, "--timeout=120s")
+    assert "Phase:          Succeeded" in done.stdout
+    for words in (
+        "ok    Kubernetes serves LoadBalancer and ServiceMapping",
+        "ok    Consul at http://consul-server.consul.svc:8500 answers; it has 3 servers",
+        "ok    operator at http://consul-nginx-operator-metrics:8080: ready",
+    ):
+        assert words in done.stderr
 
 
 def test_the_check_of_helm_test_can_fail(cluster: Cluster, release: Release):

@@ -15,6 +15,8 @@ from cluster.support.shop import fetch
 from cluster.support.waiting import wait_for
 
 if TYPE_CHECKING:
+    import subprocess
+
     from cluster.harness.cluster import Cluster
 
 CHART = REPOSITORY / "charts" / "consul-nginx-operator"
@@ -50,6 +52,10 @@ class Release:
         self.helm("uninstall", NAME, "--wait", "--timeout=60s")
 
     def helm(self, *words: str) -> str:
+        """What Helm, in the release's namespace, says on standard output."""
+        return self.run_helm(*words).stdout
+
+    def run_helm(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run Helm in the release's namespace."""
         settings = self.cluster.settings
         command = [
@@ -58,7 +64,7 @@ class Release:
             f"--namespace={NAMESPACE}",
             *words,
         ]
-        return run(command, timeout=180.0).stdout
+        return run(command, timeout=180.0)
 
     def render(self, *words: str, name: str = NAME) -> list[dict[str, Any]]:
         """Objects that the chart would make, as a release of that name."""
