@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -53,9 +54,20 @@ def wait_for(what: Callable[[], Any], *, seconds: float = 10.0, why: str = "") -
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody has on any address, for TCP and UDP.
+
+    Not one that the kernel gives out: it could be a connection's own by the time nginx wants it.
+    """
+    while True:
+        port = random.randrange(10_000, 30_000)
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+        ):
+            tcp.bind(("0.0.0.0", port))
+            udp.bind(("0.0.0.0", port))
+            return port
 
 
 def get(port: int, path: str = "/text", *, timeout: float = 5.0) -> str | None:
