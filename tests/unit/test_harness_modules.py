@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from cluster.harness import go_toolchain, modules
-from cluster.harness.binaries import ALL
+from cluster.harness.binaries import ALL, ON_DEMAND
 from cluster.harness.pinned_images import CONSUL
 from cluster.harness.report import HarnessError
 from cluster.harness.settings import REPOSITORY
@@ -42,7 +42,7 @@ def test_a_replacement_is_not_a_requirement() -> None:
         modules.version_of(GO_MOD, "k8s.io/api")
 
 
-@pytest.mark.parametrize("binary", ALL, ids=lambda binary: binary.name)
+@pytest.mark.parametrize("binary", [*ALL, *ON_DEMAND], ids=lambda binary: binary.name)
 def test_every_program_is_pinned(binary) -> None:
     assert binary.version.startswith("v")
 

@@ -76,7 +76,12 @@ ALL = (
     _plain("coredns", "coredns", "github.com/coredns/coredns"),
     _plain("consul", "consul", "github.com/hashicorp/consul"),
 )
-BY_NAME = {binary.name: binary for binary in ALL}
+# What only some tests need: built when they ask for it, so that a cluster is up no later for it.
+ON_DEMAND = (
+    _plain("vegeta", "vegeta", "github.com/tsenart/vegeta/v12"),
+    _plain("consul-template", "consul-template", "github.com/hashicorp/consul-template"),
+)
+BY_NAME = {binary.name: binary for binary in (*ALL, *ON_DEMAND)}
 
 
 def build_all(settings: Settings) -> None:
@@ -86,12 +91,25 @@ def build_all(settings: Settings) -> None:
     for position, binary in enumerate(todo, start=1):
         _build(settings, binary, position=f"[{position}/{len(todo)}]")
     for binary in ALL:
-        link = settings.bin / binary.name
-        target = _cached(settings, binary)
-        if not (link.is_symlink() and link.readlink() == target):
-            link.unlink(missing_ok=True)
-            link.symlink_to(target)
+        _link(settings, binary)
     line("programs", f"{len(ALL)} in {settings.bin}")
+
+
+def provide(settings: Settings, name: str) -> Path:
+    """Return a program of ``ON_DEMAND``, built when not cached; the bin folder has it too."""
+    binary = BY_NAME[name]
+    if not _cached(settings, binary).exists():
+        _build(settings, binary, position="[1/1]")
+    settings.bin.mkdir(parents=True, exist_ok=True)
+    _link(settings, binary)
+    return _cached(settings, binary)
+
+
+def _link(settings: Settings, binary: Binary) -> None:
+    link, target = settings.bin / binary.name, _cached(settings, binary)
+    if not (link.is_symlink() and link.readlink() == target):
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
 
 
 def _cached(settings: Settings, binary: Binary) -> Path:
