@@ -47,7 +47,15 @@ async def test_all_tags_and_the_datacenter_are_asked_for(server):
         await ConsulClient(http=transport).service(query=query, index=7)
     asked = server["asked"][0].query
     assert asked.getall("tag") == ["a", "b=c&d"]
-    assert (asked["dc"], asked["index"], "stale" in asked) == ("dc2", "7", True)
+    assert (asked["dc"], asked["index"]) == ("dc2", "7")
+
+
+@pytest.mark.parametrize("index", [0, 7])
+async def test_ordinary_reads_are_the_leaders_and_never_a_streams(server, index):
+    async with PooledTransport(address=server["url"]) as transport:
+        await ConsulClient(http=transport).service(query=ServiceQuery(service="web"), index=index)
+    asked = server["asked"][0].query
+    assert (asked["near"], "stale" in asked) == ("_agent", False)
 
 
 @pytest.mark.parametrize(

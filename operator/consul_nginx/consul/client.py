@@ -47,10 +47,12 @@ class ConsulClient(Consul):  # type: ignore[misc] # python-consul2 has no types
     ) -> Answer:
         """Instances that ``query`` asks for; with ``index`` > 0 blocks until it moves.
 
-        Ordinary reads are ``stale`` (any server may answer), ``consistent`` ones are confirmed by
-        a quorum. Raises ``ConsulUnavailable`` or ``ConsulRefused``.
+        Ordinary reads are answered by the leader, ``consistent`` ones are confirmed by a quorum.
+        Raises ``ConsulUnavailable`` or ``ConsulRefused``.
         """
-        params = [("consistent" if consistent else "stale", "")]
+        # ``near`` keeps Consul from answering out of a stream, which may be 100 ms behind; the
+        # order that it asks for means nothing to us.
+        params = [("consistent", "") if consistent else ("near", "_agent")]
         params += [("tag", tag) for tag in query.tags]
         datacenter = query.datacenter or self.dc
         if datacenter:
