@@ -137,7 +137,8 @@ def test_a_listener_whose_port_is_taken_holds_up_no_other(
 ):
     for pod in shop.nginx_pods():
         name, python = pod["metadata"]["name"], "/opt/consul-nginx/bin/python"
-        code = f"import subprocess; subprocess.Popen([{python!r}, '-c', {SQUAT!r}])"
+        quiet = "stdin=-3, stdout=-3, stderr=-3, start_new_session=True"
+        code = f"import subprocess; subprocess.Popen([{python!r}, '-c', {SQUAT!r}], {quiet})"
         cluster.kubectl("exec", "-n", "shop", name, "-c", "nginx", "--", python, "-c", code)
     with traffic(address=shop.address, host=HOST) as sent:
         listeners(
