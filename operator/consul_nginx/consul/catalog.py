@@ -1,18 +1,37 @@
-"""What Consul is known to say: one shared watch per distinct query, and their observations."""
+"""What Consul is known to say: one shared watch per distinct query, and their observations.
+
+The queries that changed last have a blocking query each, as many as Consul's limit of connections
+leaves room for. The others are asked without blocking whenever a bell rings (``bell.py``); one that
+turns out to have changed takes the place of the one that has been quiet for longest.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Iterable
 from types import MappingProxyType
+from typing import Any, Protocol
 
+from consul_nginx.consul.bell import Bell, Listener
 from consul_nginx.consul.errors import ConsulError
 from consul_nginx.consul.watch import Reader, Watch
 from consul_nginx.metrics import CONSUL_WATCH_ERRORS
-from consul_nginx.model.consul import Observation, ServiceQuery, Snapshot
+from consul_nginx.model.consul import ConsulSource, Observation, ServiceQuery, Snapshot
 
 _log = logging.getLogger(__name__)
+
+# Of the 200 connections that Consul allows; the rest is for bells, sweeps and confirmations.
+MAX_BLOCKING = 150
+SWEEP_PARALLEL = 16
+SWEEP_PAUSE_S = 1.0
+SWEEP_WHEN_QUIET_S = 60.0
+SWEEP_WHEN_FAILING_S = 5.0
+
+
+class Consul(Reader, Listener, Protocol):
+    """What the catalog needs of the client."""
 
 
 class Catalog:
@@ -21,16 +40,24 @@ class Catalog:
     def __init__(
         self,
         *,
-        reader: Reader,
+        reader: Consul,
         changed: Callable[[ServiceQuery], None],
+        max_blocking: int = MAX_BLOCKING,
+        sweep_pause: float = SWEEP_PAUSE_S,
     ) -> None:
         self._reader = reader
         self._changed = changed
+        self._max_blocking = max_blocking
+        self._sweep_pause = sweep_pause
         self._observations: dict[ServiceQuery, Observation] = {}
         self._watches: dict[ServiceQuery, Watch] = {}
-        self._tasks: dict[ServiceQuery, asyncio.Task[None]] = {}
         self._heard: dict[ServiceQuery, asyncio.Event] = {}
         self._failing: set[ServiceQuery] = set()
+        # By the time of their last change, the quietest first.
+        self._blocking: OrderedDict[ServiceQuery, asyncio.Task[None]] = OrderedDict()
+        self._bells: dict[tuple[ConsulSource, str], asyncio.Task[None]] = {}
+        self._sweeper: asyncio.Task[None] | None = None
+        self._rung = asyncio.Event()
 
     def snapshot(self) -> Snapshot:
         """Everything known at this moment; later answers don't change it."""
@@ -39,12 +66,12 @@ class Catalog:
     @property
     def watched(self) -> int:
         """Number of distinct queries that are watched."""
-        return len(self._tasks)
+        return len(self._watches)
 
     def crashed(self) -> str | None:
-        """What is wrong when a watch has ended, which it never should: for the liveness probe."""
-        ended = next((query for query, task in self._tasks.items() if task.done()), None)
-        return f"the watch of {ended} ended" if ended is not None else None
+        """What is wrong when a task has ended, which none ever should: for the liveness probe."""
+        ended = next((task for task in self._tasks() if task.done()), None)
+        return f"{ended.get_name()} ended" if ended is not None else None
 
     @property
     def failing(self) -> int:
@@ -59,19 +86,14 @@ class Catalog:
     def watch_only(self, queries: Iterable[ServiceQuery]) -> None:
         """Start what is missing, stop and forget what nobody asks any more."""
         wanted = set(queries)
-        for query in self._tasks.keys() - wanted:
-            self._tasks.pop(query).cancel()
-            del self._watches[query]
-            self._observations.pop(query, None)
-            self._heard.pop(query, None)
-            self._failing.discard(query)
-        for query in wanted - self._tasks.keys():
+        for query in self._watches.keys() - wanted:
+            self._forget(query)
+        for query in sorted(wanted - self._watches.keys()):
             self._heard[query] = asyncio.Event()
-            watch = self._watches[query] = Watch(
+            self._watches[query] = Watch(
                 query=query, reader=self._reader, publish=self._publish, failed=self._failed
             )
-            self._tasks[query] = asyncio.create_task(watch.run(), name=f"watch {query}")
-            self._tasks[query].add_done_callback(_report_crash)
+        self._share_connections()
 
     async def heard(self, queries: Iterable[ServiceQuery], *, patience: float) -> None:
         """Wait until each query has been answered or has failed, at most ``patience`` seconds.
@@ -90,23 +112,101 @@ class Catalog:
 
     async def close(self) -> None:
         """Stop all watches."""
-        tasks: Mapping[ServiceQuery, asyncio.Task[None]] = dict(self._tasks)
+        tasks = self._tasks()
         self.watch_only(())
-        await asyncio.gather(*tasks.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        sweeper = [self._sweeper] if self._sweeper is not None else []
+        return [*self._blocking.values(), *self._bells.values(), *sweeper]
+
+    def _forget(self, query: ServiceQuery) -> None:
+        del self._watches[query]
+        self._observations.pop(query, None)
+        self._heard.pop(query, None)
+        self._failing.discard(query)
+        if (task := self._blocking.pop(query, None)) is not None:
+            task.cancel()
+
+    def _share_connections(self) -> None:
+        """Block for as many queries as there is room for, and have the others swept."""
+        for query in self._swept():
+            if len(self._blocking) >= self._max_blocking:
+                break
+            self._block_for(query)
+        swept = self._swept()
+        places = {(query.source, query.datacenter) for query in swept}
+        for place in self._bells.keys() - places:
+            self._bells.pop(place).cancel()
+        for source, datacenter in places - self._bells.keys():
+            bell = Bell(
+                listener=self._reader, source=source, datacenter=datacenter, ring=self._rung.set
+            )
+            self._bells[source, datacenter] = _task(bell.run(), f"bell of {source.address}")
+        if swept and self._sweeper is None:
+            self._sweeper = _task(self._sweep(), "sweep")
+        elif not swept and self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        self._rung.set()
+
+    def _swept(self) -> list[ServiceQuery]:
+        return [query for query in self._watches if query not in self._blocking]
+
+    def _block_for(self, query: ServiceQuery) -> None:
+        self._blocking[query] = _task(self._watches[query].run(), f"watch {query}")
+
+    async def _sweep(self) -> None:
+        """Ask for everything that has no blocking query, after every ring and now and then."""
+        slots = asyncio.Semaphore(SWEEP_PARALLEL)
+
+        async def look(query: ServiceQuery) -> None:
+            async with slots:
+                if query in self._watches and query not in self._blocking:
+                    await self._watches[query].look(blocking=False)
+
+        while True:
+            self._rung.clear()
+            await asyncio.gather(*map(look, self._swept()))
+            await asyncio.sleep(self._sweep_pause)
+            patience = SWEEP_WHEN_FAILING_S if self._failing else SWEEP_WHEN_QUIET_S
+            try:
+                async with asyncio.timeout(patience):
+                    await self._rung.wait()
+            except TimeoutError:
+                pass
 
     def _publish(self, query: ServiceQuery, observation: Observation) -> None:
         if observation.error is None and query in self._failing:
             self._failing.discard(query)
             _log.info("Consul answers again for %s", query)
+        known = self._observations.get(query)
         self._observations[query] = observation
         self._heard[query].set()
+        if known is not None and known.instances != observation.instances:
+            self._prefer(query)
         self._changed(query)
+
+    def _prefer(self, query: ServiceQuery) -> None:
+        """What changed is likely to change again: it has a blocking query from now on."""
+        if query in self._blocking:
+            self._blocking.move_to_end(query)
+        elif self._blocking:
+            _, task = self._blocking.popitem(last=False)
+            task.cancel()
+            self._block_for(query)
 
     def _failed(self, query: ServiceQuery, error: ConsulError) -> None:
         CONSUL_WATCH_ERRORS.labels(kind=error.kind).inc()
         if query not in self._failing:
             self._failing.add(query)
             _log.warning("Consul does not answer for %s: %s; trying on", query, error)
+
+
+def _task(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(_report_crash)
+    return task
 
 
 def _report_crash(task: asyncio.Task[None]) -> None:

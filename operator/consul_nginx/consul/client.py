@@ -68,6 +68,41 @@ class ConsulClient(Consul):  # type: ignore[misc] # python-consul2 has no types
         )
         return answer
 
+    async def moved(self, *, place: str, datacenter: str, index: int) -> int:
+        """Block until something in ``place`` moves on from ``index``; returns where it is now.
+
+        ``place`` is a path such as ``catalog/services``; what is in it is not told, as far as a
+        filter can prevent it. Raises ``ConsulUnavailable`` or ``ConsulRefused``.
+        """
+        params = []
+        if place in _FILTERS:
+            params.append(("filter", _FILTERS[place]))
+        if datacenter or self.dc:
+            params.append(("dc", datacenter or str(self.dc)))
+        if index:
+            params += [("index", str(index)), ("wait", f"{WAIT_S}s")]
+        found: int = await self.http.get(
+            _index,
+            path=f"/v1/{place}",
+            params=params,
+            headers=self._headers,
+            within=BLOCKING_TIMEOUT_S if index else DEFAULT_TIMEOUT_S,
+        )
+        return found
+
+
+# Conditions that nothing fulfils: only the index is of interest.
+_FILTERS = {"health/state/any": 'CheckID == "\\n"', "catalog/nodes": 'Node == "\\n"'}
+
+
+def _index(response: Response) -> int:
+    try:
+        return max(int(response.headers["X-Consul-Index"]), 1)
+    except (ValueError, LookupError) as error:
+        raise ConsulUnavailable(
+            f"HTTP {response.code}, and not an answer of Consul's: {response.body[:100]!r}"
+        ) from error
+
 
 def _answer(response: Response) -> Answer:
     """Consul's answer; raises for what is none, or one that says less than it seems to.
@@ -75,9 +110,9 @@ def _answer(response: Response) -> Answer:
     An unknown service is an empty list, never 404: that is a proxy's, and must not look empty. A
     token without ``service:read`` gets an empty list as well, but with a header that says so.
     """
+    # An index is at least 1: 0 would mean "don't block" (Consul: blocking queries).
+    index = _index(response)
     try:
-        # An index is at least 1: 0 would mean "don't block" (Consul: blocking queries).
-        index = max(int(response.headers["X-Consul-Index"]), 1)
         instances = parse_instances(json.loads(response.body))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConsulUnavailable(

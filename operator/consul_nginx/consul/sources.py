@@ -49,6 +49,11 @@ class ConsulSources:
             self._clients.pop(query.source, None)
             raise
 
+    async def moved(self, *, place: str, source: ConsulSource, datacenter: str, index: int) -> int:
+        """See ``ConsulClient.moved``."""
+        client = self._own if not source.address else await self._client(source)
+        return await client.moved(place=place, datacenter=datacenter, index=index)
+
     async def close(self) -> None:
         """Close the connections to other Consuls than the operator's."""
         for transport in self._transports.values():

@@ -87,23 +87,29 @@ class Watch:
     async def run(self) -> None:
         """Never returns; ends by cancellation."""
         while True:
-            try:
-                answer = await self._ask()
-            except ConsulError as error:
-                self._failed(error)
-                await self.sleep(self._delay(error))
-            else:
-                self._answered_at = self.clock()
-                self._backoff.reset()
-                self._index = 0 if answer.index < self._index else answer.index
-                self._observe(Observation(instances=answer.instances))
-                await self.sleep(self.rate.take())
+            await self.sleep(await self.look(blocking=True))
 
-    async def _ask(self) -> Answer:
+    async def look(self, *, blocking: bool) -> float:
+        """Ask once, and observe the answer; returns how long to wait before the next question.
+
+        ``blocking``: Consul answers when what was seen last has changed.
+        """
+        try:
+            answer = await self._ask(index=self._index if blocking else 0)
+        except ConsulError as error:
+            self._failed(error)
+            return self._delay(error)
+        self._answered_at = self.clock()
+        self._backoff.reset()
+        self._index = 0 if answer.index < self._index else answer.index
+        self._observe(Observation(instances=answer.instances))
+        return self.rate.take()
+
+    async def _ask(self, *, index: int) -> Answer:
         """One question; a watchdog above the transport's own time-out guards against a hang."""
         try:
             async with asyncio.timeout(BLOCKING_TIMEOUT_S + 5):
-                answer = await self.reader.service(query=self.query, index=self._index)
+                answer = await self.reader.service(query=self.query, index=index)
                 if is_suspicious(before=self._observation.instances, now=answer.instances):
                     confirmed = await self.reader.service(query=self.query, consistent=True)
                     return Answer(index=answer.index, instances=confirmed.instances)

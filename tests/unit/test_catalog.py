@@ -1,0 +1,123 @@
+"""More services than Consul allows connections: every change is seen all the same."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from consul_nginx.consul.catalog import Catalog
+from consul_nginx.consul.client import Answer
+from consul_nginx.consul.errors import ConsulUnavailable
+from consul_nginx.model.consul import ServiceQuery
+from unit.factories import instance
+
+ONE, TWO = (instance("10.0.0.1"),), (instance("10.0.0.1"), instance("10.0.0.2"))
+QUERIES = tuple(ServiceQuery(service=f"s{number}") for number in range(6))
+
+
+class Consul:
+    """Answers blocking queries when something changed (unit level only)."""
+
+    def __init__(self):
+        self.index = 1
+        self.instances = dict.fromkeys(QUERIES, ONE)
+        self.moved_at = dict.fromkeys(QUERIES, 1)
+        self.blocking = set()
+        self.most_blocking = 0
+        self.down = False
+        self._changed = asyncio.Condition()
+
+    async def change(self, query, instances):
+        async with self._changed:
+            self.index += 1
+            self.instances[query], self.moved_at[query] = instances, self.index
+            self._changed.notify_all()
+
+    async def service(self, *, query, index=0, consistent=False):
+        if self.down:
+            raise ConsulUnavailable("no route to host")
+        if index:
+            self.blocking.add(query)
+            self.most_blocking = max(self.most_blocking, len(self.blocking))
+            try:
+                async with self._changed:
+                    await self._changed.wait_for(lambda: self.moved_at[query] > index)
+            finally:
+                self.blocking.discard(query)
+        return Answer(index=self.index, instances=self.instances[query])
+
+    async def moved(self, *, place, source, datacenter, index):
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.index > index)
+            return self.index
+
+
+@pytest.fixture
+def consul():
+    return Consul()
+
+
+@pytest.fixture
+async def catalog(consul):
+    made = Catalog(reader=consul, changed=lambda _: None, max_blocking=2, sweep_pause=0.01)
+    made.watch_only(QUERIES)
+    await made.heard(QUERIES, patience=5)
+    yield made
+    await made.close()
+
+
+async def until(condition):
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - a test looks on
+            await asyncio.sleep(0.005)
+
+
+async def test_all_services_are_known_with_two_blocking_queries(catalog, consul):
+    assert {catalog.snapshot()[query].instances for query in QUERIES} == {ONE}
+    await until(lambda: len(consul.blocking) == 2)
+    assert consul.most_blocking == 2
+
+
+async def test_a_change_of_one_without_a_blocking_query_is_seen_and_gets_it_one(catalog, consul):
+    await until(lambda: len(consul.blocking) == 2)
+    quiet = next(query for query in QUERIES if query not in consul.blocking)
+    await consul.change(quiet, TWO)
+    await until(lambda: catalog.snapshot()[quiet].instances == TWO)
+    await until(lambda: quiet in consul.blocking)
+    assert consul.most_blocking == 2
+
+
+async def test_the_quietest_one_makes_room_and_is_still_watched(catalog, consul):
+    await until(lambda: len(consul.blocking) == 2)
+    for query in QUERIES:
+        await consul.change(query, TWO)
+    await until(lambda: all(catalog.snapshot()[q].instances == TWO for q in QUERIES))
+    for query in QUERIES:
+        await consul.change(query, ONE)
+    await until(lambda: all(catalog.snapshot()[q].instances == ONE for q in QUERIES))
+    assert consul.most_blocking == 2
+
+
+async def test_connections_that_become_free_are_used(catalog, consul):
+    await until(lambda: len(consul.blocking) == 2)
+    left = [query for query in QUERIES if query not in consul.blocking][:2]
+    catalog.watch_only(left)
+    await until(lambda: consul.blocking == set(left))
+    assert catalog.watched == 2
+
+
+async def test_a_consul_that_comes_back_is_noticed_for_all(catalog, consul, monkeypatch):
+    monkeypatch.setattr("consul_nginx.consul.catalog.SWEEP_WHEN_FAILING_S", 0.01)
+    consul.down = True
+    await consul.change(QUERIES[0], TWO)
+    await until(lambda: catalog.failing > 2)
+    consul.down = False
+    await until(lambda: catalog.failing == 0)
+    assert catalog.snapshot()[QUERIES[0]].instances == TWO
+
+
+async def test_nothing_is_left_running(catalog, consul):
+    await catalog.close()
+    assert not consul.blocking
+    assert catalog.crashed() is None
