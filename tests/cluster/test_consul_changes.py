@@ -116,3 +116,19 @@ def test_no_healthy_instance_is_a_503_and_said_in_the_mapping(shop: Shop):
             ask(address=address, host=HOST, path="/heal", method="POST")
     shop.wait_backends(3)
     assert ask(address=shop.address, host=HOST, path=PATH)[0] == 200
+
+
+def test_many_changes_in_a_row_are_few_reloads(shop: Shop):
+    """The first goes out at once; what follows within 100 ms of each other waits, 1 s at most."""
+    _, thrift = shop.test_server
+    name = sorted(thrift.pods())[0]
+    agent, service = thrift.agent_of(name), thrift.service_id(name)
+    path = f"/v1/agent/service/maintenance/{service}"
+    before = shop.reloads()
+    with traffic(address=shop.address, host=HOST) as sent:
+        for number in range(40):
+            agent_request(agent, "PUT", f"{path}?enable={'true' if number % 2 == 0 else 'false'}")
+        shop.wait_all_backends()
+    spent = [count - before[pod] for pod, count in shop.reloads().items()]
+    assert max(spent) <= 20, spent
+    assert not sent.failures, sent.explain()

@@ -48,6 +48,8 @@ from consul_nginx.settings import OperatorSettings
 _log = logging.getLogger(__name__)
 
 RESYNC_S = 300.0
+# The pods need a moment to load what was written; asking them at once would only take the CPU.
+REPORT_AFTER_S = 0.15
 _LAG_PERIOD_S = 0.25
 
 
@@ -148,7 +150,7 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
             try:
                 return await load_balancers.reconcile(ref)
             finally:
-                to_report.add(ref)
+                to_report.add_after(ref, delay=REPORT_AFTER_S)
 
         async def resync() -> None:
             while True:

@@ -31,7 +31,14 @@ from consul_nginx.loops.load_balancers import LoadBalancers, Programme
 from consul_nginx.loops.resources import MappingsOf, Resources
 from consul_nginx.loops.store import Store, Stored
 from consul_nginx.metrics import DROPPED_INSTANCES, ENDPOINTS, STALE_PODS
-from consul_nginx.model.kubernetes import Access, LoadBalancer, Meta, ObjectRef, ServiceMapping
+from consul_nginx.model.kubernetes import (
+    Access,
+    LoadBalancer,
+    Meta,
+    ObjectRef,
+    ServiceMapping,
+    Workload,
+)
 from consul_nginx.model.pods import PodReport
 from consul_nginx.model.verdict import Condition, Status, rejected
 from consul_nginx.plan.acceptance import with_stand_in
@@ -107,7 +114,7 @@ class Reports:
     ) -> float:
         ref = stored.value.meta.ref
         pods = await self._data_plane.report(ref)
-        workload = await self._workload(ref)
+        workload = await self._workload(stored.value)
         state = data_plane_state(
             desired=desired_pods(workload),
             revision=programme.revision if programme is not None else 0,
@@ -138,11 +145,18 @@ class Reports:
         elif state.conforms and not programme.paused:
             self._load_balancers.proved(ref, programme)
 
-    async def _workload(self, ref: ObjectRef) -> Raw | None:
-        """What runs the pods; of two, while one replaces the other, the newer."""
-        found = [await self._kube.get(kind, ref) for kind in (DEPLOYMENT, DAEMON_SET)]
-        own = [raw for raw in found if raw is not None and is_own(raw=raw, owner=ref)]
-        return max(own, key=lambda raw: str(raw["metadata"]["creationTimestamp"]), default=None)
+    async def _workload(self, load_balancer: LoadBalancer | Invalid) -> Raw | None:
+        """What runs the pods: what is asked for, or before that is there the other one."""
+        ref, kinds = load_balancer.meta.ref, [DEPLOYMENT, DAEMON_SET]
+        if isinstance(load_balancer, LoadBalancer) and (
+            load_balancer.pods.workload is Workload.DAEMON_SET
+        ):
+            kinds.reverse()
+        for kind in kinds:
+            raw = await self._kube.get(kind, ref)
+            if raw is not None and is_own(raw=raw, owner=ref):
+                return raw
+        return None
 
     async def _report_load_balancer(
         self,
