@@ -154,6 +154,7 @@ def test_a_policy_file_is_read():
         ("mappings: [{namespaces: []}]", "mappings[0].namespaces"),
         ("mappings: [{namespaces: [a], hosts: [b]}]", "mappings[0].hosts"),
         ("consulAddresses: [consul]", "consulAddresses[0]: 'consul'"),
+        ("consulAddresses: ['http://a:99999']", "Port out of range"),
         ("{", "not YAML"),
     ],
 )

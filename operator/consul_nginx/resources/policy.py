@@ -6,16 +6,30 @@ It belongs to whoever runs the operator; LoadBalancers and ServiceMappings can't
 from __future__ import annotations
 
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 from consul_nginx.model import policy as model
 from consul_nginx.resources.base import SpecModel, problems_of
 
 Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.*_-]+$", max_length=253)]
+
+
+def _url(address: str) -> str:
+    """Refuse what the pattern can't: no host, a port that is none, a bracket without the other."""
+    parts = urlsplit(address)
+    if not parts.hostname or parts.port == 0:
+        raise ValueError("not a host with an optional port from 1 to 65535")
+    parts.hostname.encode("idna")  # as whoever connects will do
+    return address
+
+
 Address = Annotated[
-    str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+/?$", max_length=253)
+    str,
+    StringConstraints(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+/?$", max_length=253),
+    AfterValidator(_url),
 ]
 
 
