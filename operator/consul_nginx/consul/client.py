@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from consul.base import Consul, Response
 
@@ -96,12 +97,12 @@ _FILTERS = {"health/state/any": 'CheckID == "\\n"', "catalog/nodes": 'Node == "\
 
 
 def _index(response: Response) -> int:
+    if response.code != HTTPStatus.OK:
+        raise _not_consuls(response)
     try:
         return max(int(response.headers["X-Consul-Index"]), 1)
     except (ValueError, LookupError) as error:
-        raise ConsulUnavailable(
-            f"HTTP {response.code}, and not an answer of Consul's: {response.body[:100]!r}"
-        ) from error
+        raise _not_consuls(response) from error
 
 
 def _answer(response: Response) -> Answer:
@@ -114,10 +115,14 @@ def _answer(response: Response) -> Answer:
     index = _index(response)
     try:
         instances = parse_instances(json.loads(response.body))
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ConsulUnavailable(
-            f"HTTP {response.code}, and not an answer of Consul's: {response.body[:100]!r}"
-        ) from error
+    except (ValueError, LookupError, RecursionError) as error:
+        raise _not_consuls(response) from error
     if not instances and response.headers.get("X-Consul-Results-Filtered-By-ACLs") == "true":
         raise ConsulRefused("the ACL token may not read this service: it needs service:read")
     return Answer(index=index, instances=instances)
+
+
+def _not_consuls(response: Response) -> ConsulUnavailable:
+    return ConsulUnavailable(
+        f"HTTP {response.code}, and not an answer of Consul's: {response.body[:100]!r}"
+    )

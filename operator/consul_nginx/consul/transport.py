@@ -27,6 +27,9 @@ CONNECT_TIMEOUT_S = 5.0
 DEFAULT_TIMEOUT_S = 10.0
 # Consul's own default limit is 200 connections per client (limits.http_max_conns_per_client).
 MAX_CONNECTIONS = 180
+# 20,000 instances of one service; without a bound, a Consul that a LoadBalancer names could fill
+# the operator's memory.
+MAX_ANSWER_BYTES = 32 << 20
 
 _TOO_MANY_REQUESTS = 429
 
@@ -112,7 +115,7 @@ class PooledTransport(HTTPClient):  # type: ignore[misc] # python-consul2 has no
                 timeout=limits,
                 allow_redirects=False,
             ) as answer:
-                content = await answer.read()
+                content = await _body(answer, at_most=MAX_ANSWER_BYTES)
         except TimeoutError as error:
             raise ConsulUnavailable(f"no answer from {self._base} in time") from error
         except aiohttp.ClientError as error:
@@ -130,6 +133,15 @@ def path_segment(name: str) -> str:
     if name in ("", ".", "..") or "/" in name or not name.isprintable():
         raise ConsulRefused(f"unsafe name {name!r}: it can't be empty, '.', '..' or contain '/'")
     return name
+
+
+async def _body(answer: aiohttp.ClientResponse, *, at_most: int) -> bytes:
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > at_most:
+            raise ConsulUnavailable(f"an answer of more than {at_most >> 20} MiB")
+    return bytes(body)
 
 
 def _raise_for_status(*, status: int, body: str) -> None:
