@@ -50,14 +50,20 @@ def parse_meta(raw: Mapping[str, Any]) -> Meta:
 
 
 def problems_of(error: ValidationError) -> tuple[Problem, ...]:
-    """Translate pydantic's errors: field path as in YAML, the value shortened, the reason."""
+    """Translate pydantic's errors: field path as in YAML, the value shortened, the reason.
+
+    A list with a bad item is too short for pydantic as well; only the item is told of.
+    """
+    found = error.errors(include_url=False)
+    above = {item["loc"][:depth] for item in found for depth in range(len(item["loc"]))}
     return tuple(
         Problem(
             field=_path(("spec", *item["loc"])),
             value=_shown(item["input"]),
             reason=item["msg"].removeprefix("Value error, "),
         )
-        for item in error.errors(include_url=False)
+        for item in found
+        if item["loc"] not in above
     )
 
 
