@@ -135,8 +135,8 @@ ENDPOINTS = LeadersGauge(
 )
 DROPPED_INSTANCES = LeadersGauge(
     "consul_nginx_mapping_dropped_instances",
-    "Passing instances that are not served because Consul holds an unusable value, by reason. "
-    "Told by the leader only.",
+    "Instances that pass their checks, or are malformed, and are not served because Consul holds "
+    "an unusable value, by reason. Told by the leader only.",
     ["namespace", "name", "reason"],
 )
 STALE_PODS = LeadersGauge(

@@ -113,40 +113,8 @@ def test_only_passing_instances_are_served(health):
     assert selection.total == 2
 
 
-@pytest.mark.parametrize(
-    ("address", "reason"),
-    [
-        ("", "NotAnIPAddress"),
-        ("web.example", "NotAnIPAddress"),
-        ("10.0.0.1; } evil {", "NotAnIPAddress"),
-        ("10.0.0.1\n", "NotAnIPAddress"),
-        ("fe80::1%eth0; } evil {", "AddressWithScope"),
-        ("127.0.0.1", "AddressNotRoutable"),
-        ("::1", "AddressNotRoutable"),
-        ("0.0.0.0", "AddressNotRoutable"),
-        ("169.254.169.254", "AddressNotRoutable"),
-        ("224.0.0.1", "AddressNotRoutable"),
-        ("::ffff:127.0.0.1", "AddressNotRoutable"),
-    ],
-)
-def test_an_unusable_address_is_dropped_and_counted(address, reason):
-    selection = select_endpoints([instance(address), instance("10.0.0.9")])
-    assert [endpoint.address for endpoint in selection.endpoints] == ["10.0.0.9"]
-    assert selection.dropped == ((reason, 1),)
-
-
-@pytest.mark.parametrize("port", [0, -1, 65536])
-def test_an_unusable_port_is_dropped_and_counted(port):
-    assert select_endpoints([instance(port=port)]).dropped == (("PortOutOfRange", 1),)
-
-
 def test_an_address_registered_twice_is_served_once():
     assert len(select_endpoints([instance(), instance()]).endpoints) == 1
-
-
-@pytest.mark.parametrize(("weight", "served"), [(0, 1), (-5, 1), (10, 10), (10**9, 65535)])
-def test_weights_are_kept_within_nginx_bounds(weight, served):
-    assert select_endpoints([instance(weight=weight)]).endpoints[0].weight == served
 
 
 def routes(result):

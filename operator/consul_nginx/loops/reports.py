@@ -364,8 +364,8 @@ def _count_endpoints(*, mapping: ServiceMapping, verdict: MappingVerdict) -> Non
     ENDPOINTS.labels(**labels, state="healthy").set(len(selection.endpoints))
     ENDPOINTS.labels(**labels, state="total").set(selection.total)
     DROPPED_INSTANCES.remove_by_labels(labels)
-    for reason, count in selection.dropped:
-        DROPPED_INSTANCES.labels(**labels, reason=reason).set(count)
+    for item in selection.dropped:
+        DROPPED_INSTANCES.labels(**labels, reason=item.reason).set(item.count)
 
 
 def _labels(ref: ObjectRef) -> dict[str, str]:

@@ -41,13 +41,14 @@ class Health(StrEnum):
     """Aggregated state of an instance: the worst of its checks and its node's.
 
     Maintenance mode is the worst of all (Consul: checks ``_node_maintenance`` and
-    ``_service_maintenance:<id>``).
+    ``_service_maintenance:<id>``). Of a malformed one nothing is known but that it is there.
     """
 
     PASSING = "passing"
     WARNING = "warning"
     CRITICAL = "critical"
     MAINTENANCE = "maintenance"
+    MALFORMED = "malformed"
 
 
 @dataclass(frozen=True, kw_only=True, order=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,14 +11,26 @@ from consul_nginx.model.nginx import Endpoint
 
 MAX_WEIGHT = 65535
 
+_MAX_SHOWN = 40
+_THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropped:
+    """Instances that can't be served for one reason; ``first`` describes one, for people."""
+
+    reason: str
+    count: int
+    first: str
+
 
 @dataclass(frozen=True, kw_only=True)
 class EndpointSelection:
-    """Endpoints to serve, and how many instances were healthy, known, and dropped by reason."""
+    """Endpoints to serve, how many instances Consul knows, and those that can't be served."""
 
     endpoints: tuple[Endpoint, ...]
     total: int
-    dropped: tuple[tuple[str, int], ...] = ()
+    dropped: tuple[Dropped, ...] = ()
 
 
 def select_endpoints(instances: Iterable[Instance]) -> EndpointSelection:
@@ -28,26 +39,45 @@ def select_endpoints(instances: Iterable[Instance]) -> EndpointSelection:
     An instance that can't be used is dropped and counted by reason, it never blocks the others.
     """
     endpoints: dict[tuple[str, int], Endpoint] = {}
-    dropped: Counter[str] = Counter()
+    dropped: dict[str, list[str]] = {}
     total = 0
     for instance in sorted(instances):
         total += 1
-        if instance.health is not Health.PASSING:
+        if instance.health not in (Health.PASSING, Health.MALFORMED):
             continue
-        address, reason = _usable_address(instance.address)
-        if address is None:
-            dropped[reason] += 1
-        elif not 1 <= instance.port <= 65535:
-            dropped["PortOutOfRange"] += 1
+        endpoint = _endpoint(instance)
+        if isinstance(endpoint, Endpoint):
+            endpoints.setdefault((endpoint.address, endpoint.port), endpoint)
         else:
-            weight = min(max(instance.weight, 1), MAX_WEIGHT)
-            endpoint = Endpoint(address=address, port=instance.port, weight=weight)
-            endpoints.setdefault((address, instance.port), endpoint)
+            reason, words = endpoint
+            dropped.setdefault(reason, []).append(words)
     return EndpointSelection(
         endpoints=tuple(sorted(endpoints.values())),
         total=total,
-        dropped=tuple(sorted(dropped.items())),
+        dropped=tuple(
+            Dropped(reason=reason, count=len(words), first=words[0])
+            for reason, words in sorted(dropped.items())
+        ),
     )
+
+
+def _endpoint(instance: Instance) -> Endpoint | tuple[str, str]:
+    """What to serve, or the reason not to and the words that find the instance in Consul."""
+    who = f"{_shown(instance.id)} on node {_shown(instance.node)}"
+    if instance.health is Health.MALFORMED:
+        return "Malformed", who
+    address, reason = _usable_address(instance.address)
+    if address is None:
+        return reason, f"address {_shown(instance.address)} of {who}"
+    if not 1 <= instance.port <= 65535:
+        return "PortOutOfRange", f"port {_shown(str(instance.port))} of {who}"
+    weight = min(max(instance.weight, 1), MAX_WEIGHT)
+    return Endpoint(address=address, port=instance.port, weight=weight)
+
+
+def _shown(text: str) -> str:
+    """Text of a stranger's for people's eyes: short, and without anything that is not ASCII."""
+    return ascii(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}...")
 
 
 def _usable_address(text: str) -> tuple[str | None, str]:
@@ -65,6 +95,8 @@ def _usable_address(text: str) -> tuple[str | None, str]:
     if address.is_loopback or address.is_unspecified or address.is_multicast:
         return None, "AddressNotRoutable"
     if address.is_link_local or address.is_reserved:
+        return None, "AddressNotRoutable"
+    if isinstance(address, ipaddress.IPv4Address) and address in _THIS_NETWORK:
         return None, "AddressNotRoutable"
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         return None, "AddressNotRoutable"

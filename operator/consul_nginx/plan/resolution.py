@@ -39,7 +39,9 @@ def resolved(
         )
     if selection is None:
         return condition(Status.UNKNOWN, "Pending", f"Consul has not answered for {query} yet")
-    dropped = "".join(f"; {count} dropped: {why}" for why, count in selection.dropped)
+    dropped = "".join(
+        f"; {item.count} dropped: {item.reason}, such as {item.first}" for item in selection.dropped
+    )
     if selection.endpoints:
         return condition(
             Status.TRUE,
