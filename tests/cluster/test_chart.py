@@ -10,7 +10,6 @@ import yaml
 
 from cluster.harness.report import HarnessError
 from cluster.support.release import CHART, NAME, NAMESPACE
-from cluster.support.shop import EXAMPLES
 
 if TYPE_CHECKING:
     from cluster.harness.cluster import Cluster
@@ -152,14 +151,6 @@ def test_the_api_server_takes_everything_that_can_be_switched_on(
     words = ("create", "--dry-run=server", "--filename=-", "--output=name")
     said = cluster.kubectl(*words, stdin=yaml.safe_dump_all(objects)).split()
     assert len(said) == len(objects)
-
-
-def test_the_example_of_a_network_policy_is_one(cluster: Cluster):
-    policy = yaml.safe_load((EXAMPLES / "network-policy.yaml").read_text())
-    policy["metadata"]["namespace"] = "default"
-    words = ("create", "--dry-run=server", "--filename=-", "--output=name")
-    said = cluster.kubectl(*words, stdin=yaml.safe_dump(policy))
-    assert said.split() == ["networkpolicy.networking.k8s.io/nginx"]
 
 
 @pytest.mark.parametrize(

@@ -26,17 +26,13 @@ def resolved(
         return Condition(type="ResolvedRefs", status=status, reason=reason, message=message)
 
     if observation.error is not None:
-        verb, reason = (
-            ("refuses the query", "ConsulRefused")
-            if observation.refused
-            else ("does not answer", "ConsulUnreachable")
+        failed = (
+            f"for {query} since {observation.failing_since}: {observation.error}; "
+            "nginx keeps the endpoints it has"
         )
-        return condition(
-            Status.UNKNOWN,
-            reason,
-            f"Consul {verb} for {query} since {observation.failing_since}: "
-            f"{observation.error}; nginx keeps the endpoints it has",
-        )
+        if observation.refused:
+            return condition(Status.UNKNOWN, "ConsulRefused", f"Consul refuses the query {failed}")
+        return condition(Status.UNKNOWN, "ConsulUnreachable", f"Consul does not answer {failed}")
     if selection is None:
         return condition(Status.UNKNOWN, "Pending", f"Consul has not answered for {query} yet")
     dropped = "".join(
