@@ -86,7 +86,7 @@ def test_only_what_an_edit_makes_superfluous_can_be_deleted(release: Release):
         for resource in rule["resources"]
         if "delete" in rule["verbs"]
     ]
-    assert deleting == ["services", "deployments", "daemonsets"]
+    assert deleting == ["services", "deployments", "daemonsets", "poddisruptionbudgets"]
 
 
 def test_secrets_are_read_by_get_and_only_in_the_namespaces_that_are_listed(release: Release):

@@ -77,13 +77,15 @@ def _config_map(
 
 def data_plane(*, load_balancer: LoadBalancer, image: NginxImage) -> list[dict[str, Any]]:
     """Everything but the ConfigMaps, in the order in which it is applied."""
-    workload = _deployment if load_balancer.pods.workload is Workload.DEPLOYMENT else _daemon_set
+    is_deployment = load_balancer.pods.workload is Workload.DEPLOYMENT
+    workload = _deployment if is_deployment else _daemon_set
     return [
         _service_account(load_balancer),
         _role(load_balancer),
         _role_binding(load_balancer),
         *([_service(load_balancer)] if load_balancer.access is Access.SERVICE else []),
-        _disruption_budget(load_balancer),
+        # Kubernetes can't count for one the pods of a DaemonSet, which draining spares anyway.
+        *([_disruption_budget(load_balancer)] if is_deployment else []),
         workload(load_balancer=load_balancer, image=image),
     ]
 

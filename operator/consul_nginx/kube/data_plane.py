@@ -75,15 +75,6 @@ class DataPlane:
                 del self._said[key]
 
 
-def desired_pods(workload: Raw | None) -> int:
-    """Pods that a Deployment or DaemonSet asks for."""
-    if workload is None:
-        return 0
-    if workload["kind"] == "DaemonSet":
-        return int((workload.get("status") or {}).get("desiredNumberScheduled", 0))
-    return int(workload["spec"]["replicas"])
-
-
 def _name(pod: Raw) -> str:
     return str(pod["metadata"]["name"])
 

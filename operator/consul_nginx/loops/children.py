@@ -10,6 +10,7 @@ from consul_nginx.kube.client import (
     DAEMON_SET,
     DATA_PLANE_KINDS,
     DEPLOYMENT,
+    POD_DISRUPTION_BUDGET,
     SERVICE,
     Kind,
     KubeClient,
@@ -17,11 +18,12 @@ from consul_nginx.kube.client import (
 )
 from consul_nginx.kube.nginx_pod import NginxImage
 from consul_nginx.kube.ownership import get_own, is_own
+from consul_nginx.kube.workload import can_replace
 from consul_nginx.loops.lead import Lead
 from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef
 
 # An edit of a LoadBalancer can make these superfluous.
-_OPTIONAL = (SERVICE, DEPLOYMENT, DAEMON_SET)
+_OPTIONAL = (SERVICE, DEPLOYMENT, DAEMON_SET, POD_DISRUPTION_BUDGET)
 
 
 class Children:
@@ -37,16 +39,20 @@ class Children:
     async def apply(self, load_balancer: LoadBalancer) -> bool:
         """Make the objects what they should be.
 
-        False when a superfluous workload still waits for the pods of the one that replaces it.
+        False when something superfluous still waits for the pods that replace it.
         """
         ref = load_balancer.meta.ref
         desired = data_plane(load_balancer=load_balancer, image=self._image)
         if self._applied.get(ref) == desired:
             return True
+        # Until all is done, what is there is neither the one nor the other.
+        self.forget(ref)
         applied = {body["kind"]: await self._apply(ref, body) for body in desired}
-        for kind in _OPTIONAL:
-            if kind.kind not in applied and not await self._remove(ref, kind, applied):
-                return False
+        workload = applied[DEPLOYMENT.kind if DEPLOYMENT.kind in applied else DAEMON_SET.kind]
+        superfluous = [kind for kind in _OPTIONAL if kind.kind not in applied]
+        removed = [await self._remove(ref, kind, workload) for kind in superfluous]
+        if not all(removed):
+            return False
         self._applied[ref] = desired
         return True
 
@@ -81,11 +87,12 @@ class Children:
         self._versions[ref, kind.kind] = _version(raw)
         return raw
 
-    async def _remove(self, ref: ObjectRef, kind: Kind, applied: dict[str, Raw]) -> bool:
+    async def _remove(self, ref: ObjectRef, kind: Kind, workload: Raw) -> bool:
+        """Whether it is gone; what ``workload`` can't replace yet goes on serving."""
         current = await self._kube.get(kind, ref)
         if current is None or not is_own(raw=current, owner=ref):
             return True
-        if kind is not SERVICE and not any(_is_available(raw) for raw in applied.values()):
+        if not can_replace(workload=workload, superfluous=current):
             return False
         await self._kube.delete(kind, current)
         return True
@@ -103,17 +110,3 @@ def _version(raw: Raw) -> Version:
     metadata = raw["metadata"]
     number = metadata.get("generation") or int(metadata["resourceVersion"])
     return Version(uid=metadata["uid"], number=number)
-
-
-def _is_available(raw: Raw) -> bool:
-    """Whether a workload has all the pods that it asks for."""
-    metadata, status = raw["metadata"], raw.get("status") or {}
-    if status.get("observedGeneration", 0) < metadata.get("generation", 0):
-        return False
-    match raw["kind"]:
-        case "Deployment":
-            return int(status.get("availableReplicas", 0)) >= int(raw["spec"]["replicas"])
-        case "DaemonSet":
-            wanted = int(status.get("desiredNumberScheduled", 0))
-            return 0 < wanted <= int(status.get("numberAvailable", 0))
-    return False

@@ -21,10 +21,11 @@ from consul_nginx.kube.client import (
     KubeClient,
     Raw,
 )
-from consul_nginx.kube.data_plane import DataPlane, desired_pods
+from consul_nginx.kube.data_plane import DataPlane
 from consul_nginx.kube.events import news
 from consul_nginx.kube.ownership import is_own
 from consul_nginx.kube.status import conditions, service_addresses, status_body, without_times
+from consul_nginx.kube.workload import desired_pods
 from consul_nginx.loops.events import Events
 from consul_nginx.loops.lead import Lead
 from consul_nginx.loops.load_balancers import LoadBalancers, Programme

@@ -127,7 +127,8 @@ class Deployment(SpecModel):
         Field(
             description=(
                 "Deployment: replicas many pods. DaemonSet: one on each node that nodeSelector "
-                "and tolerations allow. The pods of one go when those of the other are ready."
+                "and tolerations allow. The pods of one go when those of the other are ready, or "
+                "earlier where they hold the node's ports that those need."
             )
         ),
     ] = "Deployment"
