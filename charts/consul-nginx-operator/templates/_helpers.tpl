@@ -142,4 +142,8 @@ capabilities:
 - apiGroups: ["", events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+# Why a DaemonSet's pods can't be created.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
 {{- end -}}

@@ -104,11 +104,21 @@ class KubeClient:
             return None
 
     async def list(
-        self, kind: Kind, *, namespace: str | None = None, label_selector: str | None = None
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
     ) -> Raw:
         """List object: ``items`` and ``metadata.resourceVersion``."""
         return await self._call(
-            self._resource(kind).get(namespace=namespace, label_selector=label_selector, **_OPTIONS)
+            self._resource(kind).get(
+                namespace=namespace,
+                label_selector=label_selector,
+                field_selector=field_selector,
+                **_OPTIONS,
+            )
         )
 
     async def create(self, kind: Kind, body: Raw) -> Raw:

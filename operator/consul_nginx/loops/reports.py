@@ -24,6 +24,7 @@ from consul_nginx.kube.client import (
 from consul_nginx.kube.data_plane import DataPlane
 from consul_nginx.kube.events import news
 from consul_nginx.kube.ownership import is_own
+from consul_nginx.kube.refused_pods import pods_refusal
 from consul_nginx.kube.status import conditions, service_addresses, status_body, without_times
 from consul_nginx.kube.workload import desired_pods
 from consul_nginx.loops.events import Events
@@ -127,7 +128,14 @@ class Reports:
                 await self._report_mapping(
                     mapping=mapping, verdict=verdict, programme=programme, pods=pods
                 )
-        await self._report_load_balancer(stored=stored, programme=programme, pods=pods, state=state)
+        refusal = self._load_balancers.refusal(ref)
+        await self._report_load_balancer(
+            stored=stored,
+            programme=programme,
+            pods=pods,
+            state=state,
+            refusal=refusal or await pods_refusal(kube=self._kube, workload=workload),
+        )
         STALE_PODS.labels(**_labels(ref)).set(state.ready - state.updated)
         return _poll_delay(programme=programme, state=state)
 
@@ -166,6 +174,7 @@ class Reports:
         programme: Programme | None,
         pods: tuple[PodReport, ...],
         state: DataPlaneState,
+        refusal: str | None,
     ) -> None:
         meta = stored.value.meta
         in_use = (
@@ -183,7 +192,7 @@ class Reports:
                 revision=programme.first_revision(meta) if programme is not None else None,
                 pods=pods,
                 paused=programme is not None and programme.paused,
-                refusal=self._load_balancers.refusal(meta.ref),
+                refusal=refusal,
             )
             if in_use.is_true
             else _not_programmed()
