@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from consul_nginx.model.consul import Observation
 from consul_nginx.model.policy import Policy, Rule, matches
-from consul_nginx.plan.load_balancer import bound, plan_load_balancer
+from consul_nginx.plan.load_balancer import bound, plan_load_balancer, questions
 from consul_nginx.plan.permissions import Permissions, consul_objection
 from consul_nginx.resources.policy import PolicyError, parse_policy
-from unit.factories import load_balancer, mapping
+from unit.factories import instance, load_balancer, mapping
 
 TCP = [{"name": "http", "port": 80}, {"name": "thrift", "protocol": "TCP", "port": 25000}]
 BLOG = Rule(namespaces=("blog",), hostnames=("*.blog.example",), services=("blog-*",))
@@ -71,6 +72,25 @@ def test_a_policy_says_which_hosts_and_services_a_namespace_has(spec, allowed):
     if not allowed:
         assert found.reason == "NotPermitted"
         assert "it may map hosts *.blog.example with services blog-*" in found.message
+
+
+def test_a_stranger_does_not_hear_which_listeners_there_are():
+    assert verdict(edge=load_balancer(), listener="x").reason == "NotAllowedByLoadBalancer"
+
+
+def test_consul_is_asked_for_what_is_accepted_only():
+    mine, theirs = mapping("mine"), mapping("theirs", meta={"namespace": "blog"})
+    given = {
+        "load_balancer": load_balancer(),
+        "mappings": [mine, theirs],
+        "remembered": {},
+        "permissions": Permissions(),
+    }
+    assert questions(**given) == {mine.backend}
+    seen = {theirs.backend: Observation(instances=(instance(),))}
+    verdicts = dict(plan_load_balancer(**given, snapshot=seen).mappings)
+    assert verdicts[theirs].resolved.reason == "NotAccepted"
+    assert verdicts[theirs].selection is None
 
 
 def test_hosts_of_one_rule_do_not_go_with_services_of_another():

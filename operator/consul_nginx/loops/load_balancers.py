@@ -34,7 +34,13 @@ from consul_nginx.model.verdict import Condition, accepted
 from consul_nginx.nginx.render import listener_file, render
 from consul_nginx.nginx.substitute import Substituted, structure_of, substitute
 from consul_nginx.plan.acceptance import with_stand_in
-from consul_nginx.plan.load_balancer import Plan, bound, listener_id, plan_load_balancer
+from consul_nginx.plan.load_balancer import (
+    Plan,
+    bound,
+    listener_id,
+    plan_load_balancer,
+    questions,
+)
 from consul_nginx.plan.permissions import Permissions, consul_objection
 from consul_nginx.resources.base import Invalid, invalid
 
@@ -245,7 +251,12 @@ class LoadBalancers:
             for uid, mapping in memory.mappings.items()
             if uid in mappings.raws
         }
-        queries = frozenset(item.backend for item in (*valid, *remembered.values()))
+        queries = questions(
+            load_balancer=load_balancer,
+            mappings=valid,
+            remembered=remembered,
+            permissions=self._permissions(),
+        )
         self._ask(ref, queries)
         await self._catalog.heard(queries, patience=FIRST_ANSWER_PATIENCE_S)
         return _Gathered(

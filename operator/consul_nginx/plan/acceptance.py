@@ -17,7 +17,7 @@ from consul_nginx.model.kubernetes import (
     ServiceMapping,
 )
 from consul_nginx.model.verdict import Condition, accepted, rejected
-from consul_nginx.plan.permissions import Permissions, mapping_objection
+from consul_nginx.plan.permissions import Permissions, namespace_objection, policy_objection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,16 +62,17 @@ def accept(
     owners: dict[Claim, ObjectRef] = {}
 
     def objection_to(mapping: ServiceMapping) -> Condition | None:
+        # First, so that a stranger does not hear of listeners.
+        stranger = namespace_objection(
+            mapping=mapping, load_balancer=load_balancer, permissions=permissions
+        )
+        if stranger is not None:
+            return stranger
         listener = by_name.get(mapping.listener)
         if listener is None:
             return _no_such_listener(mapping=mapping, names=sorted(by_name))
         return (
-            mapping_objection(
-                mapping=mapping,
-                listener=listener,
-                load_balancer=load_balancer,
-                permissions=permissions,
-            )
+            policy_objection(mapping=mapping, listener=listener, policy=permissions.policy)
             or _unsupported(mapping=mapping, listener=listener)
             or _conflict(mapping=mapping, listener=listener, owners=owners)
         )

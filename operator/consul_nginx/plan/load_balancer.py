@@ -25,7 +25,7 @@ from consul_nginx.model.verdict import Condition
 from consul_nginx.plan.acceptance import Acceptance, accept, claims, with_stand_in
 from consul_nginx.plan.endpoints import EndpointSelection, select_endpoints
 from consul_nginx.plan.permissions import Permissions
-from consul_nginx.plan.resolution import resolved
+from consul_nginx.plan.resolution import not_asked, resolved
 
 _NOTHING: Mapping[str, ServiceMapping] = MappingProxyType({})
 _EVERYTHING = Permissions()
@@ -33,7 +33,10 @@ _EVERYTHING = Permissions()
 
 @dataclass(frozen=True, kw_only=True)
 class MappingVerdict:
-    """What the plan says of one mapping; ``selection`` is None when Consul never answered."""
+    """What the plan says of one mapping.
+
+    ``selection`` is None when Consul was not asked, or never answered.
+    """
 
     accepted: Condition
     resolved: Condition
@@ -66,17 +69,15 @@ def plan_load_balancer(
     invalid now included. ``mappings`` and ``remembered`` are bound to ``load_balancer``.
     """
     listeners = {listener.name: listener for listener in load_balancer.listeners}
-    present = tuple(mappings)
     acceptance = accept(
         load_balancer=load_balancer,
-        mappings=present,
+        mappings=mappings,
         remembered=remembered,
         permissions=permissions,
     )
     used = tuple(acceptance.used.values())
     selections = {
-        query: _select(snapshot.get(query, UNKNOWN))
-        for query in {item.backend for item in (*present, *used)}
+        query: _select(snapshot.get(query, UNKNOWN)) for query in {item.backend for item in used}
     }
     return Plan(
         configuration=Configuration(
@@ -111,6 +112,26 @@ def plan_load_balancer(
     )
 
 
+def questions(
+    *,
+    load_balancer: LoadBalancer,
+    mappings: Iterable[ServiceMapping],
+    remembered: Mapping[str, ServiceMapping],
+    permissions: Permissions,
+) -> frozenset[ServiceQuery]:
+    """What Consul has to be asked for a plan: of what is not accepted, nothing.
+
+    Whoever may not map a service must neither hear of its instances nor take up connections.
+    """
+    acceptance = accept(
+        load_balancer=load_balancer,
+        mappings=mappings,
+        remembered=remembered,
+        permissions=permissions,
+    )
+    return frozenset(mapping.backend for mapping in acceptance.used.values())
+
+
 def bound(*, mapping: ServiceMapping, load_balancer: LoadBalancer) -> ServiceMapping:
     """A mapping that asks the Consul, and if it names none the datacenter, of its LoadBalancer."""
     backend = replace(
@@ -137,24 +158,24 @@ def _verdict(
     selections: Mapping[ServiceQuery, EndpointSelection | None],
 ) -> MappingVerdict:
     served = acceptance.used.get(mapping.meta.uid)
-    shown = served or mapping
-    selection = selections[shown.backend]
+    if served is None:
+        return MappingVerdict(accepted=condition, resolved=not_asked(), selection=None)
+    selection = selections[served.backend]
     stand_in = acceptance.stand_ins.get(mapping.meta.uid)
     return MappingVerdict(
         accepted=with_stand_in(condition, stand_in.meta.generation if stand_in else None),
         resolved=resolved(
-            query=shown.backend,
-            layer=_layer(listeners.get(shown.listener)),
-            observation=snapshot.get(shown.backend, UNKNOWN),
+            query=served.backend,
+            layer=_layer(listeners[served.listener]),
+            observation=snapshot.get(served.backend, UNKNOWN),
             selection=selection,
         ),
-        selection=selection if served is not None else None,
+        selection=selection,
     )
 
 
-def _layer(listener: Listener | None) -> Layer:
-    is_http = listener is None or listener.protocol is Protocol.HTTP
-    return Layer.HTTP if is_http else Layer.STREAM
+def _layer(listener: Listener) -> Layer:
+    return Layer.HTTP if listener.protocol is Protocol.HTTP else Layer.STREAM
 
 
 def _by_port(listeners: Iterable[Listener]) -> list[Listener]:

@@ -43,22 +43,10 @@ def consul_objection(*, load_balancer: LoadBalancer, policy: Policy) -> Conditio
     )
 
 
-def mapping_objection(
-    *,
-    mapping: ServiceMapping,
-    listener: Listener,
-    load_balancer: LoadBalancer,
-    permissions: Permissions,
-) -> Condition | None:
-    """What speaks against a mapping: its namespace, its host names, its service."""
-    return _not_taken(
-        mapping=mapping, load_balancer=load_balancer, permissions=permissions
-    ) or _not_permitted(mapping=mapping, listener=listener, policy=permissions.policy)
-
-
-def _not_taken(
+def namespace_objection(
     *, mapping: ServiceMapping, load_balancer: LoadBalancer, permissions: Permissions
 ) -> Condition | None:
+    """What the LoadBalancer has against a mapping's namespace."""
     namespace, allowed = mapping.meta.ref.namespace, load_balancer.allowed_namespaces
     if namespace == load_balancer.meta.ref.namespace:
         return None
@@ -85,9 +73,10 @@ def _not_taken(
     )
 
 
-def _not_permitted(
+def policy_objection(
     *, mapping: ServiceMapping, listener: Listener, policy: Policy
 ) -> Condition | None:
+    """What the operator's policy has against a mapping's host names and service."""
     if policy.rules is None:
         return None
     namespace = mapping.meta.ref.namespace

@@ -13,6 +13,16 @@ _WITHOUT_ENDPOINTS = {
 }
 
 
+def not_asked() -> Condition:
+    """The condition of a mapping that is not in use in any form."""
+    return Condition(
+        type="ResolvedRefs",
+        status=Status.UNKNOWN,
+        reason="NotAccepted",
+        message="Consul is not asked until it is accepted",
+    )
+
+
 def resolved(
     *,
     query: ServiceQuery,
