@@ -71,7 +71,8 @@ async def test_states_are_tried_again_and_refusals_are_not(server, status, error
 
 
 @pytest.mark.parametrize(
-    "body", ["<html>", '{"a": 1}x', "", "null", '{"error": "x"}', "[1]", '[{"Node": {}}]']
+    "body",
+    ["<html>", '{"a": 1}x', "", "null", '{"error": "x"}', "[1]", '[{"Node": {}}]', "[" * 10_000],
 )
 async def test_an_answer_that_is_not_consuls_is_tried_again(server, body):
     server.update(body=body)

@@ -62,8 +62,14 @@ class ConsulSources:
     async def _client(self, source: ConsulSource) -> ConsulClient:
         if source not in self._clients:
             token = await self._read_token(*source.token_secret) if source.token_secret else None
-            if source.address not in self._transports:
-                self._transports[source.address] = self._connect(source.address)
-            http = self._transports[source.address]
+            http = self._transport(source.address)
             self._clients[source] = ConsulClient(http=http, secret_token=token)
         return self._clients[source]
+
+    def _transport(self, address: str) -> PooledTransport:
+        if address not in self._transports:
+            try:
+                self._transports[address] = self._connect(address)
+            except ValueError as error:
+                raise ConsulRefused(f"spec.consul.address: {address}: {error}") from error
+        return self._transports[address]

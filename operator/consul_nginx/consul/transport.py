@@ -40,7 +40,7 @@ class PooledTransport(HTTPClient):  # type: ignore[misc] # python-consul2 has no
     def __init__(self, *, address: str, ca_file: Path | None = None) -> None:
         """``address``: base URL such as ``http://consul-server.consul.svc:8500``.
 
-        ``ca_file``: see ``tls_context``, whose errors it raises.
+        ``ca_file``: see ``tls_context``, whose errors it raises. ``ValueError``: no base URL.
         """
         self._base = URL(address)
         self._session = aiohttp.ClientSession(
@@ -120,6 +120,9 @@ class PooledTransport(HTTPClient):  # type: ignore[misc] # python-consul2 has no
             raise ConsulUnavailable(f"no answer from {self._base} in time") from error
         except aiohttp.ClientError as error:
             raise ConsulUnavailable(f"{self._base}: {error}") from error
+        except ValueError as error:
+            # A token from a Secret may be no text for a header, a host no name.
+            raise ConsulRefused(f"{self._base} can't be asked: {error}") from error
         body = content.decode("utf-8", errors="replace")
         _raise_for_status(status=answer.status, body=body)
         return callback(Response(answer.status, answer.headers, body, content))
