@@ -19,7 +19,9 @@ async def read_secret(*, kube: KubeClient, ref: ObjectRef, key: str) -> str:
             f"has to have {ref.namespace}"
         ) from error
     if raw is None:
-        raise KubeRefused(f"Secret {ref} does not exist")
-    if key not in (raw.get("data") or {}):
-        raise KubeRefused(f"Secret {ref} has no key {key!r}")
-    return b64decode(raw["data"][key]).decode("utf-8", errors="replace").strip()
+        raise KubeRefused(f"Secret {ref} does not exist; create it or name another one")
+    data = raw.get("data") or {}
+    if key not in data:
+        has = ", ".join(sorted(data)) or "none"
+        raise KubeRefused(f"Secret {ref} has no key {key!r}; it has: {has}")
+    return b64decode(data[key]).decode("utf-8", errors="replace").strip()
