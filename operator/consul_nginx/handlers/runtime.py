@@ -74,9 +74,6 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
     async with AsyncExitStack() as stack:
         unguarded = await stack.enter_async_context(connect())
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        transport = await stack.enter_async_context(
-            PooledTransport(address=settings.consul_address, ca_file=settings.consul_ca_file)
-        )
         to_do: WorkQueue[ObjectRef] = WorkQueue(name="apply")
         to_report: WorkQueue[ObjectRef] = WorkQueue(name="report")
         tasks = _Tasks()
@@ -91,30 +88,11 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
             if leading:
                 everything_anew()
 
-        lead: LeaseElector | AlwaysLeading = AlwaysLeading()
-        if settings.lease is not None:
-            lead = elector = LeaseElector(
-                kube=unguarded,
-                ref=settings.lease,
-                identity=settings.identity,
-                changed=lead_changed,
-            )
-            tell_of_lead(name=settings.lease.name, leading=lambda: elector.leading)
+        lead = _lead(settings=settings, kube=unguarded, changed=lead_changed)
         kube = unguarded.guarded(lead.require)
         batcher = Batcher(queue=to_do, settings=lambda ref: resources.batching(ref))
         resources = Resources(concerns=batcher.changed)
-        sources = ConsulSources(
-            own=ConsulClient(
-                http=transport,
-                datacenter=settings.consul_datacenter,
-                secret_token=settings.consul_token,
-            ),
-            connect=lambda address: PooledTransport(
-                address=address, ca_file=settings.consul_ca_file
-            ),
-            read_token=ConsulTokens(kube=kube).read,
-        )
-        stack.push_async_callback(sources.close)
+        sources = await stack.enter_async_context(_consul(settings=settings, kube=kube))
 
         def consul_changed(query: ServiceQuery) -> None:
             for ref in load_balancers.asking(query):
@@ -192,6 +170,39 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
             knows=lambda kind, raw, ref: load_balancers.knows(kind=kind, raw=raw, ref=ref),
             repair=repair,
         )
+
+
+def _lead(
+    *, settings: OperatorSettings, kube: KubeClient, changed: Callable[[bool], None]
+) -> LeaseElector | AlwaysLeading:
+    if settings.lease is None:
+        return AlwaysLeading()
+    elector = LeaseElector(
+        kube=kube, ref=settings.lease, identity=settings.identity, changed=changed
+    )
+    tell_of_lead(name=settings.lease.name, leading=lambda: elector.leading)
+    return elector
+
+
+@asynccontextmanager
+async def _consul(*, settings: OperatorSettings, kube: KubeClient) -> AsyncIterator[ConsulSources]:
+    def connect_to(address: str) -> PooledTransport:
+        return PooledTransport(address=address, ca_file=settings.consul_ca_file)
+
+    async with connect_to(settings.consul_address) as transport:
+        sources = ConsulSources(
+            own=ConsulClient(
+                http=transport,
+                datacenter=settings.consul_datacenter,
+                secret_token=settings.consul_token,
+            ),
+            connect=connect_to,
+            read_token=ConsulTokens(kube=kube).read,
+        )
+        try:
+            yield sources
+        finally:
+            await sources.close()
 
 
 class _Tasks:
