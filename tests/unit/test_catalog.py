@@ -6,10 +6,11 @@ import asyncio
 
 import pytest
 
+from consul_nginx.consul.bell import Bell
 from consul_nginx.consul.catalog import Catalog
 from consul_nginx.consul.client import Answer
 from consul_nginx.consul.errors import ConsulUnavailable
-from consul_nginx.model.consul import ServiceQuery
+from consul_nginx.model.consul import ConsulSource, ServiceQuery
 from unit.factories import instance
 
 ONE, TWO = (instance("10.0.0.1"),), (instance("10.0.0.1"), instance("10.0.0.2"))
@@ -115,6 +116,32 @@ async def test_a_consul_that_comes_back_is_noticed_for_all(catalog, consul, monk
     consul.down = False
     await until(lambda: catalog.failing == 0)
     assert catalog.snapshot()[QUERIES[0]].instances == TWO
+
+
+class AtOnce:
+    """Answers at once, each time with another index."""
+
+    asked = 0
+
+    async def moved(self, *, place, source, datacenter, index):
+        self.asked += 1
+        return index + 1
+
+
+async def test_what_answers_at_once_is_not_asked_without_pause(monkeypatch):
+    pauses, listener, sleep = [], AtOnce(), asyncio.sleep
+
+    async def noted(seconds):
+        pauses.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr("consul_nginx.consul.bell.asyncio.sleep", noted)
+    bell = Bell(listener=listener, source=ConsulSource(), datacenter="", ring=lambda: None)
+    task = asyncio.create_task(bell.run())
+    while listener.asked < 60:
+        await sleep(0)
+    task.cancel()
+    assert max(pauses) > 1
 
 
 async def test_nothing_is_left_running(catalog, consul):

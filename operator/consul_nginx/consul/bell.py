@@ -13,9 +13,13 @@ from typing import Protocol
 from consul_nginx.backoff import Backoff
 from consul_nginx.consul.errors import ConsulError
 from consul_nginx.model.consul import ConsulSource
+from consul_nginx.rate import TokenBucket
 
 # Between them they move with every check, every registration, and every node's address.
 PLACES = ("health/state/any", "catalog/services", "catalog/nodes")
+# What answers at once, as a proxy that knows no blocking queries does, is not asked without pause.
+QUESTIONS_PER_S = 10.0
+QUESTIONS_AT_ONCE = 5
 
 
 class Listener(Protocol):
@@ -49,6 +53,7 @@ class Bell:
 
     async def _listen(self, place: str) -> None:
         index, backoff = 0, Backoff(first=0.2, last=10.0)
+        rate = TokenBucket(per_second=QUESTIONS_PER_S, burst=QUESTIONS_AT_ONCE)
         while True:
             try:
                 found = await self._listener.moved(
@@ -62,3 +67,4 @@ class Bell:
             if found != index:
                 self._ring()
             index = 0 if found < index else found
+            await asyncio.sleep(rate.take())
