@@ -30,7 +30,10 @@ def test_another_reason_is_news_and_another_wording_is_not():
 def test_what_is_pending_and_what_only_repeats_others_is_no_news():
     pending = Condition(type="Programmed", status=Status.FALSE, reason="Pending", message="soon")
     ready = Condition(type="Ready", status=Status.TRUE, reason="Ready", message="")
-    assert list(news(verdicts=[pending, ready], before={})) == []
+    not_told = Condition(
+        type="Programmed", status=Status.FALSE, reason="NotAccepted", message="nginx is not told"
+    )
+    assert list(news(verdicts=[pending, ready, not_told, NO], before={})) == [NO]
 
 
 class Posted(list):

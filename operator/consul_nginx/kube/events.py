@@ -20,13 +20,13 @@ _MAX_MESSAGE = 1024
 def news(*, verdicts: Iterable[Condition], before: Raw) -> Iterator[Condition]:
     """Conditions that people should hear of: another status or reason than ``before``, a status.
 
-    ``Ready`` repeats what the others say, and what is pending will be over in a moment.
+    ``Ready`` and ``NotAccepted`` repeat what others say, what is pending will be over in a moment.
     """
     known = {
         item["type"]: (item["status"], item["reason"]) for item in before.get("conditions") or ()
     }
     for verdict in verdicts:
-        if verdict.type == "Ready" or verdict.reason == "Pending":
+        if verdict.type == "Ready" or verdict.reason in ("Pending", "NotAccepted"):
             continue
         if known.get(verdict.type) != (verdict.status.value, verdict.reason):
             yield verdict
