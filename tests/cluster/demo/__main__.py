@@ -12,7 +12,8 @@ from cluster.demo import back_end, consul_changes, figures, mistakes, screen
 from cluster.harness.cluster import Cluster
 from cluster.harness.report import HarnessError, heading, line
 from cluster.support.release import Release
-from cluster.support.shop import HOST, NAMESPACE, Shop
+from cluster.support.shop import HOST, LOAD_BALANCER, NAMESPACE, Shop
+from cluster.support.waiting import wait_for
 
 
 def main() -> int:
@@ -26,7 +27,7 @@ def main() -> int:
         failures = consul_changes.show_stop_and_start(shop)
         failures += consul_changes.show_sick_and_well(shop)
         back_end.show_test_server(shop)
-        failures += mistakes.show_a_mistake(shop)
+        failures += mistakes.show_a_mistake(shop, release)
         failures += mistakes.show_hand_edits(shop)
         figures.show_metrics(shop, release)
     except (AssertionError, EOFError, HarnessError, OSError) as error:
@@ -42,8 +43,13 @@ def install(release: Release, shop: Shop) -> None:
     heading("\nInstall")
     screen.timed("operator", "helm install consul-nginx-operator", release.install)
     screen.timed("applications", "kubectl apply -f examples/", shop.apply)
+    wait_for(
+        lambda: shop.get("nlb", LOAD_BALANCER)["status"]["dataPlane"]["summary"] == "2/2",
+        what="both nginx pods serve the newest revision",
+    )
     print()
-    screen.kubectl(shop.cluster, "get", "consul-nginx", "-n", NAMESPACE)
+    screen.kubectl(shop.cluster, "get", "nlb", "-n", NAMESPACE)
+    screen.kubectl(shop.cluster, "get", "smap", "-n", NAMESPACE)
     print()
 
 
@@ -61,7 +67,7 @@ def what_next(cluster: Cluster, shop: Shop) -> None:
         (f"{cluster.consul_address}/ui/", "Consul's own view"),
         ("make cluster-down", "stop everything, leave nothing"),
     ):
-        print(f"  {command:<62} {why}")
+        print(f"  {command:<66} {why}")
     print()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from cluster.harness.report import heading
@@ -13,10 +14,10 @@ if TYPE_CHECKING:
 
 OF_OPERATOR = (
     "leader_election_master_status",
-    "consul_nginx_mapping_endpoints",
-    "consul_nginx_configmap_writes_total",
-    'consul_nginx_reconciles_total{flow="apply",outcome="success"}',
     "consul_nginx_consul_watches ",
+    'consul_nginx_mapping_endpoints{.*state="healthy"',
+    'consul_nginx_reconciles_total{flow="apply",outcome="success"}',
+    "consul_nginx_configmap_writes_total",
 )
 OF_NGINX = (
     "consul_nginx_agent_nginx_requests_total",
@@ -28,17 +29,22 @@ OF_NGINX = (
 
 def show_metrics(shop: Shop, release: Release) -> None:
     """A short selection; docs/reference/metrics.md has all."""
-    pod = release.operator_pod()
-    heading(f"\nMetrics of the operator that leads, {pod['metadata']['name']}")
-    show(f"http://{pod['status']['podIP']}:8080/metrics", OF_OPERATOR)
-    pod = shop.nginx_pods()[0]
+    heading("\nMetrics of the operator that leads")
+    show_of_operator(release, *OF_OPERATOR)
+    pod = min(shop.nginx_pods(), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
     heading(f"\nMetrics of nginx in {pod['metadata']['name']}")
     show(f"http://{pod['status']['podIP']}:{AGENT_PORT}/metrics", OF_NGINX)
 
 
+def show_of_operator(release: Release, *wanted: str) -> None:
+    """Samples of the leader that begin like these patterns."""
+    show(f"http://{release.operator_pod()['status']['podIP']}:8080/metrics", wanted)
+
+
 def show(url: str, wanted: tuple[str, ...]) -> None:
-    """Print the samples that begin like one of ``wanted``, values aligned."""
-    rows = [row.rsplit(" ", 1) for row in fetch(url).splitlines() if row.startswith(wanted)]
+    """Print samples in the order of ``wanted``, values aligned."""
+    found = fetch(url).splitlines()
+    rows = [row.rsplit(" ", 1) for text in wanted for row in found if re.match(text, row)]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"  {name:<{width}}  {float(value):>8,.0f}")

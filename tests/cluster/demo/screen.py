@@ -15,14 +15,20 @@ if TYPE_CHECKING:
     from cluster.harness.cluster import Cluster
     from cluster.support.traffic import Traffic
 
-WIDTH = 118
+WIDTH = 128
 
 
 def kubectl(cluster: Cluster, *words: str) -> None:
     """Run kubectl and show the command with what it said; long lines are wrapped."""
     print(f"  $ kubectl {' '.join(words)}")
     for row in cluster.kubectl(*words).splitlines():
-        for part in textwrap.wrap(row, WIDTH, subsequent_indent="      ", drop_whitespace=False):
+        for part in textwrap.wrap(
+            row,
+            WIDTH,
+            subsequent_indent=" " * 8,
+            drop_whitespace=False,
+            break_on_hyphens=False,
+        ):
             print(f"  {part.rstrip()}", flush=True)
 
 
