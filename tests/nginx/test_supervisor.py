@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 
 from consul_nginx.agent.supervisor import processes
+from consul_nginx.model.bundle import Bundle
 from nginx.support import Pod, free_port, get, wait_for
 
 A_HASH = "0" * 64
@@ -48,6 +49,20 @@ def test_a_load_is_answered_when_only_new_workers_take_connections(serving: Pod,
     assert {get(port) for _ in range(50)} == {"two"}
     assert not set(before) & set(active_workers(serving))
     assert {worker["generation"] for worker in serving.status()["workers"]} >= {2}
+
+
+def test_older_workers_drain_by_our_word_before_the_masters(serving: Pod, port: int) -> None:
+    """It leaves them 100 ms more, in which the kernel hands them most of the new connections."""
+    files = serving.files(port=port, text="two")
+    files["nginx.conf"] = files["nginx.conf"].replace("stderr warn", "stderr notice")
+    two, three = Bundle.of(files), serving.bundle(port=port, text="three")
+    assert serving.load(two)["ok"]
+    older = active_workers(serving)
+    assert serving.load(three)["ok"]
+    assert serving.process
+    told = f": signal 3 (SIGQUIT) received from {serving.process.pid}"
+    said = serving.log.read_text()
+    assert all(f" {pid}#{pid}{told}" in said for pid in older)
 
 
 def test_endpoints_change_without_a_test(serving: Pod, port: int) -> None:

@@ -176,6 +176,7 @@ class Nginx:
             if failure:
                 return failure
             active = {worker.pid for worker in self._look() if not worker.shutting_down}
+            _relieve(active=active, older=older)
             missing = _missing(active=active, older=older)
             if not missing:
                 answer = yield from self._ask_hash(until=started + self._limits.verify)
@@ -269,6 +270,19 @@ def _missing(*, active: set[int], older: frozenset[int]) -> str | None:
     if not active - older:
         return "no worker of the new generation"
     return None
+
+
+def _relieve(*, active: set[int], older: frozenset[int]) -> None:
+    """Have older workers drain as soon as as many new ones take connections.
+
+    The master tells them 100 ms after it has started the new ones (``ngx_process_cycle.c``). Until
+    then the kernel hands new connections to the older ones first: they are first in the line. A
+    worker has its title, by which we know it, only once it waits for connections.
+    """
+    accepting = active & older
+    if accepting and len(active - older) >= len(accepting):
+        for pid in accepting:
+            _kill(pid, signal.SIGQUIT)
 
 
 def _kill(pid: int, number: int) -> None:
