@@ -300,7 +300,9 @@ def _shape(block: list[dict[str, Any]]) -> list[Any]:
     for item in block:
         if item["directive"] == "server" and "block" not in item:
             assert SERVER.fullmatch(item["args"][0]), item
-            assert re.fullmatch(r"(weight=\d{1,5})?", " ".join(item["args"][1:])), item
+            assert re.fullmatch(r"(max_fails=0( weight=\d{1,5})?)?", " ".join(item["args"][1:])), (
+                item
+            )
         else:
             shape.append((item["directive"], len(item["args"]), _shape(item.get("block", []))))
     return shape

@@ -75,7 +75,7 @@ def test_a_stream_block_is_there_only_when_a_mapping_needs_it():
 def test_an_ipv6_endpoint_is_in_brackets():
     bundle = rendered(SHOP, instances=(instance("2001:db8::0:1", weight=3),))
     text = bundle.files[f"endpoints-{upstream_id(SHOP.backend)}.conf"]
-    assert text == "server [2001:db8::1]:8080 weight=3;\n"
+    assert text == "server [2001:db8::1]:8080 max_fails=0 weight=3;\n"
 
 
 def test_a_template_can_not_print_a_bare_string():
