@@ -8,6 +8,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+from cluster.support.machine import process_of
 from cluster.support.release import NAMESPACE
 from cluster.support.shop import HOST, fetch
 from cluster.support.traffic import traffic
@@ -48,17 +49,7 @@ def test_a_leader_that_stops_hands_over_at_once(cluster: Cluster, release: Relea
 
 
 def operator_pid(pod: dict[str, Any]) -> int:
-    """Process of an operator pod, as the machine that carries the nodes sees it."""
-    uid = pod["metadata"]["uid"]
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{name}/cgroup") as group, open(f"/proc/{name}/cmdline") as line:
-                command, cgroup = line.read(), group.read().replace("_", "-")
-        except OSError:
-            continue
-        if uid in cgroup and "consul_nginx.cli" in command:
-            return int(name)
-    raise AssertionError(f"no process of {pod['metadata']['name']}")
+    return process_of(pod, "consul_nginx.cli")
 
 
 def test_a_leader_that_slept_wakes_up_to_no_effect(cluster: Cluster, release: Release, shop: Shop):
