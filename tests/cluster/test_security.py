@@ -106,6 +106,8 @@ OTHER_LEASE = ("leases.coordination.k8s.io/another", "-n", OPERATOR_NAMESPACE)
         (OPERATOR, ("watch", "services", "-n", "shop"), True),
         (OPERATOR, ("create", "events", "-n", "shop"), True),
         (OPERATOR, ("patch", "events.events.k8s.io", "-n", "shop"), True),
+        (OPERATOR, ("list", "events", "-n", "shop"), True),
+        (OPERATOR, ("delete", "events", "-n", "shop"), False),
         (OPERATOR, ("list", "namespaces"), True),
         (OPERATOR, ("create", "leases.coordination.k8s.io", "-n", OPERATOR_NAMESPACE), True),
         (OPERATOR, ("update", *LEASE), True),
