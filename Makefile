@@ -47,6 +47,12 @@ images: venv ## build the project's images; a running cluster gets them
 nginx-binary: venv ## provide a real nginx for tests without a cluster, print its path
 	@$(HARNESS) nginx
 
+##@ Benchmarks: figures of one run, beside those of a peer
+
+.PHONY: bench-latency
+bench-latency: cluster ## how soon nginx follows Consul, beside consul-template (15 min; CHANGES=100: 3 min)
+	@PYTHONPATH=tests .venv/bin/python -m bench --changes $(or $(CHANGES),1000)
+
 ##@ Every day
 
 .PHONY: demo check test generate
