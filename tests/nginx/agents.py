@@ -48,10 +48,14 @@ class Agent:
             "AGENT_PORT": str(self.port),
         }
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = process = subprocess.Popen(
                 [sys.executable, "-m", "consul_nginx.agent"], env=environ, stdout=log, stderr=log
             )
-        wait_for(lambda: self.get("/healthz")[0] == 200, why="the agent's port")
+        wait_for(
+            lambda: process.poll() is not None or self.get("/healthz")[0] == 200,
+            why="the agent's port",
+        )
+        assert process.poll() is None, "the agent ended"
 
     def stop(self) -> int:
         assert self.process

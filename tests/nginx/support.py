@@ -143,8 +143,11 @@ class Pod:
         command += [sys.executable, "-m", "consul_nginx.agent.supervisor"]
         command += ["--root", str(self.root), "--nginx", self.binary, *self.arguments]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        wait_for(self.answers, why="the supervisor's socket")
+            self.process = process = subprocess.Popen(command, stdout=log, stderr=log)
+        wait_for(
+            lambda: process.poll() is not None or self.answers(), why="the supervisor's socket"
+        )
+        assert process.poll() is None, "the supervisor ended"
 
     def answers(self) -> bool:
         try:
