@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 from consul.base import Consul, Response
 
 from consul_nginx.consul.errors import ConsulRefused, ConsulUnavailable
 from consul_nginx.consul.health import parse_instances
-from consul_nginx.consul.transport import DEFAULT_TIMEOUT_S, PooledTransport, path_segment
+from consul_nginx.consul.transport import DEFAULT_TIMEOUT_S, Callback, PooledTransport, path_segment
 from consul_nginx.model.consul import Instance, ServiceQuery
 
 WAIT_S = 300
@@ -55,17 +56,12 @@ class ConsulClient(Consul):  # type: ignore[misc] # python-consul2 has no types
         # order that it asks for means nothing to us.
         params = [("consistent", "") if consistent else ("near", "_agent")]
         params += [("tag", tag) for tag in query.tags]
-        datacenter = query.datacenter or self.dc
-        if datacenter:
-            params.append(("dc", datacenter))
-        if index:
-            params += [("index", str(index)), ("wait", f"{WAIT_S}s")]
-        answer: Answer = await self.http.get(
+        answer: Answer = await self._read(
             _answer,
-            path=f"/v1/health/service/{path_segment(query.service)}",
+            place=f"health/service/{path_segment(query.service)}",
             params=params,
-            headers=self._headers,
-            within=BLOCKING_TIMEOUT_S if index else DEFAULT_TIMEOUT_S,
+            datacenter=query.datacenter,
+            index=index,
         )
         return answer
 
@@ -75,21 +71,36 @@ class ConsulClient(Consul):  # type: ignore[misc] # python-consul2 has no types
         ``place`` is a path such as ``catalog/services``; what is in it is not told, as far as a
         filter can prevent it. Raises ``ConsulUnavailable`` or ``ConsulRefused``.
         """
-        params = []
-        if place in _FILTERS:
-            params.append(("filter", _FILTERS[place]))
+        found: int = await self._read(
+            _index,
+            place=place,
+            params=[("filter", _FILTERS[place])] if place in _FILTERS else [],
+            datacenter=datacenter,
+            index=index,
+        )
+        return found
+
+    async def _read(
+        self,
+        callback: Callback,
+        *,
+        place: str,
+        params: list[tuple[str, str]],
+        datacenter: str,
+        index: int,
+    ) -> Any:
+        """Read ``place``; with ``index`` > 0 Consul answers when it moved on from there."""
         if datacenter or self.dc:
             params.append(("dc", datacenter or str(self.dc)))
         if index:
             params += [("index", str(index)), ("wait", f"{WAIT_S}s")]
-        found: int = await self.http.get(
-            _index,
+        return await self.http.get(
+            callback,
             path=f"/v1/{place}",
             params=params,
             headers=self._headers,
             within=BLOCKING_TIMEOUT_S if index else DEFAULT_TIMEOUT_S,
         )
-        return found
 
 
 # Conditions that nothing fulfils: only the index is of interest.
