@@ -98,7 +98,10 @@ def busy(cluster: Cluster, release: Release) -> Iterator[Busy]:
             found.kubectl("rollout", "status", f"deployment/{NAME}", "--timeout=60s")
             yield found
         finally:
-            cluster.kubectl("delete", "namespace", NAMESPACE, timeout=180)
+            # In this order: a namespace is slow to go while pods in it have a grace period.
+            found.kubectl("delete", f"nlb/{NAME}", "--ignore-not-found")
+            found.kubectl("wait", "pods", "--all", "--for=delete", "--timeout=60s")
+            found.kubectl("delete", f"namespace/{NAMESPACE}")
             for port in PORTS:
                 agent_request(found.agent, "PUT", f"/v1/agent/service/deregister/{NAME}-{port}")
 
