@@ -197,20 +197,12 @@ def _disruption_budget(load_balancer: LoadBalancer) -> dict[str, Any]:
 
 def _deployment(*, load_balancer: LoadBalancer, image: NginxImage) -> dict[str, Any]:
     body = _object(load_balancer=load_balancer, api_version="apps/v1", kind="Deployment")
-    # Where pods take ports of their node, a new one needs the place of an old one.
-    takes_ports = load_balancer.access is not Access.SERVICE
     return {
         **body,
         "spec": {
             "replicas": load_balancer.pods.replicas,
             "selector": {"matchLabels": selector_labels(load_balancer.meta.ref)},
-            "strategy": {
-                "type": "RollingUpdate",
-                "rollingUpdate": {
-                    "maxUnavailable": int(takes_ports),
-                    "maxSurge": int(not takes_ports),
-                },
-            },
+            "strategy": _rolling_update(load_balancer),
             "template": _template(load_balancer=load_balancer, image=image),
         },
     }
@@ -218,20 +210,22 @@ def _deployment(*, load_balancer: LoadBalancer, image: NginxImage) -> dict[str, 
 
 def _daemon_set(*, load_balancer: LoadBalancer, image: NginxImage) -> dict[str, Any]:
     body = _object(load_balancer=load_balancer, api_version="apps/v1", kind="DaemonSet")
-    takes_ports = load_balancer.access is not Access.SERVICE
     return {
         **body,
         "spec": {
             "selector": {"matchLabels": selector_labels(load_balancer.meta.ref)},
-            "updateStrategy": {
-                "type": "RollingUpdate",
-                "rollingUpdate": {
-                    "maxUnavailable": int(takes_ports),
-                    "maxSurge": int(not takes_ports),
-                },
-            },
+            "updateStrategy": _rolling_update(load_balancer),
             "template": _template(load_balancer=load_balancer, image=image),
         },
+    }
+
+
+def _rolling_update(load_balancer: LoadBalancer) -> dict[str, Any]:
+    """Where pods take ports of their node, a new one needs the place of an old one."""
+    takes_ports = load_balancer.access is not Access.SERVICE
+    return {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxUnavailable": int(takes_ports), "maxSurge": int(not takes_ports)},
     }
 
 
