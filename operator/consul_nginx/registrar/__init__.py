@@ -1,0 +1,1 @@
+"""Pods' SERVICE_* annotations become Consul registrations: the pure half."""
