@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from consul_nginx.consul.client import ConsulClient
 from consul_nginx.consul.errors import ConsulError
-from consul_nginx.consul.health import MalformedError, parse_instances
+from consul_nginx.consul.fields import MalformedError
+from consul_nginx.consul.health import parse_instances
 from consul_nginx.consul.transport import PooledTransport
 from consul_nginx.model.consul import Observation, ServiceQuery
 from consul_nginx.model.layout import Layout

@@ -72,7 +72,7 @@ class ConsulClient(Consul):  # type: ignore[misc] # python-consul2 has no types
         filter can prevent it. Raises ``ConsulUnavailable`` or ``ConsulRefused``.
         """
         found: int = await self._read(
-            _index,
+            index_of,
             place=place,
             params=[("filter", _FILTERS[place])] if place in _FILTERS else [],
             datacenter=datacenter,
@@ -107,13 +107,14 @@ class ConsulClient(Consul):  # type: ignore[misc] # python-consul2 has no types
 _FILTERS = {"health/state/any": 'CheckID == "\\n"', "catalog/nodes": 'Node == "\\n"'}
 
 
-def _index(response: Response) -> int:
+def index_of(response: Response) -> int:
+    """The index of an answer, at least 1; raises ``ConsulUnavailable`` for what is no answer."""
     if response.code != HTTPStatus.OK:
-        raise _not_consuls(response)
+        raise not_consuls(response)
     try:
         return max(int(response.headers["X-Consul-Index"]), 1)
     except (ValueError, LookupError) as error:
-        raise _not_consuls(response) from error
+        raise not_consuls(response) from error
 
 
 def _answer(response: Response) -> Answer:
@@ -123,17 +124,18 @@ def _answer(response: Response) -> Answer:
     token without ``service:read`` gets an empty list as well, but with a header that says so.
     """
     # An index is at least 1: 0 would mean "don't block" (Consul: blocking queries).
-    index = _index(response)
+    index = index_of(response)
     try:
         instances = parse_instances(json.loads(response.body))
     except (ValueError, LookupError, RecursionError) as error:
-        raise _not_consuls(response) from error
+        raise not_consuls(response) from error
     if not instances and response.headers.get("X-Consul-Results-Filtered-By-ACLs") == "true":
         raise ConsulRefused("the ACL token may not read this service: it needs service:read")
     return Answer(index=index, instances=instances)
 
 
-def _not_consuls(response: Response) -> ConsulUnavailable:
+def not_consuls(response: Response) -> ConsulUnavailable:
+    """The error for what no Consul answers."""
     return ConsulUnavailable(
         f"HTTP {response.code}, and not an answer of Consul's: {response.body[:100]!r}"
     )

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any
 
+from consul_nginx.consul.fields import MalformedError, field_of
 from consul_nginx.model.consul import Health, Instance
 
 _NODE_MAINTENANCE = "_node_maintenance"
 _SERVICE_MAINTENANCE = "_service_maintenance:"
 _WORST_FIRST = (Health.CRITICAL, Health.WARNING)
 _KNOWN = {Health.PASSING.value, Health.WARNING.value, Health.CRITICAL.value}
-
-Value = TypeVar("Value")
-
-
-class MalformedError(ValueError):
-    """A field that is not of the type that Consul gives it."""
 
 
 def parse_instances(entries: Any) -> tuple[Instance, ...]:
@@ -40,10 +35,10 @@ def aggregate(checks: Iterable[Any]) -> Health:
     """
     states = set()
     for check in checks:
-        check_id = _field(check, "CheckID", str, "")
+        check_id = field_of(check, "CheckID", str, "")
         if check_id == _NODE_MAINTENANCE or check_id.startswith(_SERVICE_MAINTENANCE):
             return Health.MAINTENANCE
-        status = _field(check, "Status", str)
+        status = field_of(check, "Status", str)
         states.add(Health(status) if status in _KNOWN else Health.CRITICAL)
     return next((state for state in _WORST_FIRST if state in states), Health.PASSING)
 
@@ -62,35 +57,23 @@ def _instance(entry: Any) -> Instance:
 
 
 def _read(entry: Any) -> Instance:
-    node, service = _field(entry, "Node", dict), _field(entry, "Service", dict)
-    health = aggregate(_field(entry, "Checks", list))
-    weights = _field(service, "Weights", dict, {})
+    node, service = field_of(entry, "Node", dict), field_of(entry, "Service", dict)
+    health = aggregate(field_of(entry, "Checks", list))
+    weights = field_of(service, "Weights", dict, {})
     return Instance(
-        id=_field(service, "ID", str),
-        node=_field(node, "Node", str),
-        address=_field(service, "Address", str, "") or _field(node, "Address", str, ""),
+        id=field_of(service, "ID", str),
+        node=field_of(node, "Node", str),
+        address=field_of(service, "Address", str, "") or field_of(node, "Address", str, ""),
         # Consul leaves it out when a service was registered without a port.
-        port=_field(service, "Port", int, 0),
+        port=field_of(service, "Port", int, 0),
         health=health,
-        weight=_field(weights, "Warning" if health is Health.WARNING else "Passing", int, 1),
+        weight=field_of(weights, "Warning" if health is Health.WARNING else "Passing", int, 1),
     )
-
-
-def _field(raw: Any, name: str, kind: type[Value], default: Value | None = None) -> Value:
-    """A field of exactly that type (``True`` is no number); null is as good as missing."""
-    if type(raw) is not dict:
-        raise MalformedError(f"{name} is not in an object")
-    value = raw.get(name)
-    if value is None:
-        value = default
-    if type(value) is not kind:
-        raise MalformedError(f"{name} is no {kind.__name__}")
-    return value
 
 
 def _text(entry: Any, part: str, name: str) -> str:
     """What can be told of a malformed entry, so that people find it."""
     try:
-        return _field(_field(entry, part, dict), name, str)
+        return field_of(field_of(entry, part, dict), name, str)
     except MalformedError:
         return ""

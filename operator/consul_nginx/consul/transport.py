@@ -12,6 +12,7 @@ from functools import partialmethod
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 from consul.base import HTTPClient, Response
@@ -32,10 +33,15 @@ MAX_CONNECTIONS = 180
 MAX_ANSWER_BYTES = 32 << 20
 
 _TOO_MANY_REQUESTS = 429
+# That something isn't there, or that a transaction was not made, is an answer.
+_ANSWERS = (404, 409)
 
 
 class PooledTransport(HTTPClient):  # type: ignore[misc] # python-consul2 has no types
-    """HTTP to one Consul address. Redirects are not followed: a token goes nowhere else."""
+    """HTTP to one Consul address. Redirects are not followed: a token goes nowhere else.
+
+    Paths are sent as they are given: names in them come from ``path_segment``.
+    """
 
     def __init__(self, *, address: str, ca_file: Path | None = None) -> None:
         """``address``: base URL such as ``http://consul-server.consul.svc:8500``.
@@ -104,7 +110,7 @@ class PooledTransport(HTTPClient):  # type: ignore[misc] # python-consul2 has no
         headers: Mapping[str, str] | None,
         within: float,
     ) -> Any:
-        url = self._base.with_path(path).with_query(params or ())
+        url = self._base.with_path(path, encoded=True).with_query(params or ())
         limits = aiohttp.ClientTimeout(total=within, sock_connect=CONNECT_TIMEOUT_S)
         try:
             async with self._session.request(
@@ -133,9 +139,21 @@ def path_segment(name: str) -> str:
 
     A service called ``../../kv/secret`` would otherwise read the key ``secret`` with our token.
     """
-    if name in ("", ".", "..") or "/" in name or not name.isprintable():
-        raise ConsulRefused(f"unsafe name {name!r}: it can't be empty, '.', '..' or contain '/'")
-    return name
+    if "/" in name:
+        raise ConsulRefused(f"unsafe name {name!r}: it can't contain '/'")
+    return id_segment(name)
+
+
+def id_segment(text: str) -> str:
+    """As ``path_segment``, where Consul takes the rest of the path, ``/`` included, as an ID.
+
+    Consul decodes it once; what it would clean away (``..``) or not print never gets there.
+    """
+    if text in ("", ".", "..") or not text.isprintable():
+        raise ConsulRefused(
+            f"unsafe name {text!r}: it can't be empty, '.' or '..', or have unprintable characters"
+        )
+    return quote(text, safe="")
 
 
 async def _body(answer: aiohttp.ClientResponse, *, at_most: int) -> bytes:
@@ -150,8 +168,8 @@ async def _body(answer: aiohttp.ClientResponse, *, at_most: int) -> bytes:
 def _raise_for_status(*, status: int, body: str) -> None:
     if status == _TOO_MANY_REQUESTS or status >= 500:
         raise ConsulUnavailable(f"HTTP {status} {body[:200].strip()}".strip())
-    if status >= 400 and status != 404:
-        raise ConsulRefused(f"HTTP {status} {body[:200].strip()}".strip())
+    if status >= 400 and status not in _ANSWERS:
+        raise ConsulRefused(f"HTTP {status} {body[:200].strip()}".strip(), status=status)
 
 
 def tls_context(*, ca_file: Path | None) -> ssl.SSLContext:
