@@ -31,7 +31,7 @@ $(UV):
 
 ##@ Test cluster: CLUSTER_DIR (default .cluster) and CLUSTER_NODES (default 3) are settings
 
-.PHONY: cluster cluster-down cluster-status images nginx-binary
+.PHONY: cluster cluster-down cluster-status images nginx-binary consul-binary
 cluster: venv ## a real Kubernetes and Consul on this machine (root, Debian)
 	@$(HARNESS) up
 
@@ -46,6 +46,9 @@ images: venv ## build the project's images; a running cluster gets them
 
 nginx-binary: venv ## provide a real nginx for tests without a cluster, print its path
 	@$(HARNESS) nginx
+
+consul-binary: venv ## provide a real Consul for tests without a cluster, print its path
+	@$(HARNESS) consul
 
 ##@ Benchmarks: figures of one run, beside those of a peer
 
@@ -65,8 +68,8 @@ check: venv ## format, lint, types, layers, unit tests; needs no cluster
 	@.venv/bin/mypy --no-error-summary
 	@.venv/bin/pytest -q tests/unit
 
-test: check cluster nginx-binary ## everything: unit, real nginx, the cluster
-	@.venv/bin/pytest -q tests/nginx tests/cluster --durations=10
+test: check cluster nginx-binary consul-binary ## everything: unit, real nginx and Consul, the cluster
+	@.venv/bin/pytest -q tests/nginx tests/consul tests/cluster --durations=10
 
 generate: venv ## write crds/ and docs/reference/ from the code
 	@.venv/bin/python docs/generate.py

@@ -7,7 +7,7 @@ import time
 
 import click
 
-from cluster.harness import cluster, preflight, rootfs, status
+from cluster.harness import binaries, cluster, preflight, rootfs, status
 from cluster.harness.report import HarnessError, line
 from cluster.harness.settings import Settings
 
@@ -51,6 +51,12 @@ def images() -> None:
 def nginx() -> None:
     """Provide nginx as a program, without any cluster, and print its path."""
     click.echo(rootfs.nginx_program(Settings.from_environment()))
+
+
+@main.command()
+def consul() -> None:
+    """Provide Consul as a program, without any cluster, and print its path."""
+    click.echo(binaries.provide(Settings.from_environment(), "consul"))
 
 
 @main.command("preflight")

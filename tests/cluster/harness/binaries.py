@@ -96,7 +96,7 @@ def build_all(settings: Settings) -> None:
 
 
 def provide(settings: Settings, name: str) -> Path:
-    """Return a program of ``ON_DEMAND``, built when not cached; the bin folder has it too."""
+    """Return one program, built when not cached; the bin folder has it too."""
     binary = BY_NAME[name]
     if not _cached(settings, binary).exists():
         _build(settings, binary, position="[1/1]")
