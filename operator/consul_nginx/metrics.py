@@ -122,6 +122,13 @@ CONSUL_DATA_AGE = Gauge(
     "Since Consul last answered the watch that has waited longest; an answer takes up to 320 s "
     "when nothing changes, so only more than that means old data.",
 )
+REGISTRATION_WRITES = Counter(
+    "consul_nginx_registration_writes",
+    "Writes of registrations to Consul, by kind (register, readiness: only that check, deregister, "
+    "refresh: of a TTL check, node: the synthetic node that they are on) and result (success, "
+    "refused, conflict: somebody else wrote meanwhile, unavailable).",
+    ["kind", "result"],
+)
 
 CONFIGMAP_WRITES = Counter(
     "consul_nginx_configmap_writes",

@@ -1,0 +1,172 @@
+"""A real Consul of the tests' own: one dev agent, which is the server too."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consul_nginx.consul.agents import AgentRegistrations
+from consul_nginx.consul.api import Api
+from consul_nginx.consul.synthetic import CatalogRegistrations
+from consul_nginx.consul.transport import PooledTransport
+from consul_nginx.model.registration import (
+    Change,
+    Changes,
+    Check,
+    Content,
+    Held,
+    Owner,
+    Place,
+    Registration,
+)
+from nginx.support import free_port, wait_for
+
+CHECKOUT = Path(__file__).parents[2]
+_numbers = itertools.count(1)
+
+
+def consul_binary() -> str:
+    folder = Path(os.environ.get("CLUSTER_DIR") or CHECKOUT / ".cluster")
+    path = os.environ.get("CONSUL_BIN") or str(folder / "bin" / "consul")
+    if not os.access(path, os.X_OK):
+        raise RuntimeError(f"no consul at {path}: run `make consul-binary`")
+    return path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consul:
+    """The dev agent; ``ask`` is HTTP without any code of the product's."""
+
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def ask(self, path: str, body: Any = None, *, method: str = "") -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        method = method or ("GET" if body is None else "PUT")
+        request = urllib.request.Request(f"{self.url}/v1/{path}", data=data, method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            text = answer.read()
+        return json.loads(text) if text.strip() else None
+
+    def leads(self) -> bool:
+        try:
+            return bool(self.ask("status/leader")) and bool(self.ask("catalog/service/consul"))
+        except (urllib.error.URLError, ConnectionError):
+            return False
+
+
+@pytest.fixture(scope="session")
+def consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consul]:
+    """A Consul that runs for all tests; each test has a cluster of its own in it."""
+    found = Consul(port=free_port())
+    folder = tmp_path_factory.mktemp("consul")
+    ports = {
+        "-server-port": free_port(),
+        "-serf-lan-port": free_port(),
+        "-serf-wan-port": free_port(),
+    }
+    with open(folder / "log", "wb") as log:
+        process = subprocess.Popen(
+            [
+                consul_binary(), "agent", "-dev", "-bind=127.0.0.1", "-client=127.0.0.1",
+                f"-http-port={found.port}", "-dns-port=-1", "-grpc-port=-1", "-grpc-tls-port=-1",
+                *(f"{flag}={port}" for flag, port in ports.items()),
+            ],
+            stdout=log, stderr=log, cwd=folder,
+        )  # fmt: skip
+    try:
+        wait_for(found.leads, seconds=30, why=f"Consul leads: {folder / 'log'}")
+        yield found
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture
+def cluster() -> str:
+    """Another one in every test, so that no test sees what another left."""
+    return f"test-{next(_numbers)}.example"
+
+
+@pytest.fixture
+def place() -> Place:
+    """The Kubernetes node; the dev agent listens on its address."""
+    return Place(node="worker-1", ip="127.0.0.1")
+
+
+@pytest.fixture
+async def api(consul: Consul) -> AsyncIterator[Api]:
+    async with PooledTransport(address=consul.url) as http:
+        yield Api(http=http)
+
+
+@pytest.fixture
+def catalog(api: Api, cluster: str) -> CatalogRegistrations:
+    return CatalogRegistrations(cluster=cluster, api=api)
+
+
+@pytest.fixture
+async def agents(consul: Consul, cluster: str) -> AsyncIterator[AgentRegistrations]:
+    found = AgentRegistrations(
+        cluster=cluster, connect=lambda url: PooledTransport(address=url), port=consul.port
+    )
+    yield found
+    await found.close()
+
+
+@pytest.fixture
+def wanted(cluster: str) -> Callable[..., Registration]:
+    """Makes what a Pod asks for; the name of a Pod is its UID too."""
+
+    def make(
+        pod: str = "pod-a",
+        *,
+        uid: str = "",
+        ready: bool = True,
+        check: Check | None = None,
+        of: str = cluster,
+        **content: Any,
+    ) -> Registration:
+        owner = Owner(cluster=of, namespace="shop", pod=pod, pod_uid=uid or pod)
+        made = Content(
+            id=f"{cluster}:shop/{pod}:8080",
+            name="web",
+            address="10.1.2.3",
+            port=8080,
+            tags=("b", "a"),
+            meta={"team": "shop", **owner.marks()},
+            weight=3,
+            checks=frozenset({check.fingerprint} if check else ()),
+        )
+        return Registration(
+            content=replace(made, **content), owner=owner, check=check, ready=ready, created=""
+        )
+
+    return make
+
+
+@pytest.fixture
+def registering() -> Callable[..., Changes]:
+    """Makes changes that register; ``held`` is what was read before."""
+
+    def make(*wanted: Registration, held: Mapping[str, Held] | None = None) -> Changes:
+        return Changes(
+            register=tuple(
+                Change(before=(held or {}).get(one.content.id), after=one) for one in wanted
+            )
+        )
+
+    return make
