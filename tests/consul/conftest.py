@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -48,6 +49,7 @@ class Consul:
     """The dev agent; ``ask`` is HTTP without any code of the product's."""
 
     port: int
+    token: str = ""
 
     @property
     def url(self) -> str:
@@ -57,6 +59,7 @@ class Consul:
         data = None if body is None else json.dumps(body).encode()
         method = method or ("GET" if body is None else "PUT")
         request = urllib.request.Request(f"{self.url}/v1/{path}", data=data, method=method)
+        request.add_header("X-Consul-Token", self.token)
         with urllib.request.urlopen(request, timeout=10) as answer:
             text = answer.read()
         return json.loads(text) if text.strip() else None
@@ -68,22 +71,17 @@ class Consul:
             return False
 
 
-@pytest.fixture(scope="session")
-def consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consul]:
-    """A Consul that runs for all tests; each test has a cluster of its own in it."""
-    found = Consul(port=free_port())
-    folder = tmp_path_factory.mktemp("consul")
-    ports = {
-        "-server-port": free_port(),
-        "-serf-lan-port": free_port(),
-        "-serf-wan-port": free_port(),
-    }
+@contextlib.contextmanager
+def dev_agent(folder: Path, *flags: str, token: str = "") -> Iterator[Consul]:
+    """A Consul that runs within; ``token`` is what it is asked with."""
+    found = Consul(port=free_port(), token=token)
+    ports = ("server-port", "serf-lan-port", "serf-wan-port")
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
             [
                 consul_binary(), "agent", "-dev", "-bind=127.0.0.1", "-client=127.0.0.1",
                 f"-http-port={found.port}", "-dns-port=-1", "-grpc-port=-1", "-grpc-tls-port=-1",
-                *(f"{flag}={port}" for flag, port in ports.items()),
+                *(f"-{name}={free_port()}" for name in ports), *flags,
             ],
             stdout=log, stderr=log, cwd=folder,
         )  # fmt: skip
@@ -93,6 +91,24 @@ def consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consul]:
     finally:
         process.terminate()
         process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consul]:
+    """A Consul that runs for all tests; each test has a cluster of its own in it."""
+    with dev_agent(tmp_path_factory.mktemp("consul")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consul]:
+    """Another one, which denies whatever a token doesn't allow."""
+    folder = tmp_path_factory.mktemp("guarded")
+    tokens = {"initial_management": "root", "agent": "root"}
+    rules = {"acl": {"enabled": True, "default_policy": "deny", "tokens": tokens}}
+    (folder / "acl.json").write_text(json.dumps(rules))
+    with dev_agent(folder, f"-config-file={folder / 'acl.json'}", token="root") as found:
+        yield found
 
 
 @pytest.fixture

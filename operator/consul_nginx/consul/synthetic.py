@@ -43,10 +43,13 @@ def node_name(*, cluster: str, node: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _Node:
+    """``hidden``: there are services that our token may not read, nor write."""
+
     address: str
     meta: Mapping[str, str]
     version: int
     services: Sequence[Any]
+    hidden: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +127,7 @@ class CatalogRegistrations:
         Raises ``ConsulError``.
         """
         node = await self._node(place)
-        if node is None or node.services or not self._is_ours(node, place):
+        if node is None or node.services or node.hidden or not self._is_ours(node, place):
             return False
         removed = {"Node": self._name(place), "ModifyIndex": node.version}
         write = _Write(
@@ -137,14 +140,13 @@ class CatalogRegistrations:
 
     async def _node(self, place: Place) -> _Node | None:
         read = await self._api.all(f"catalog/node-services/{self._segment(place)}")
-        if read.filtered:
-            # What can't be seen would be registered again and again.
-            raise ConsulRefused(
-                f"the ACL token may not read all of Consul's node {self._name(place)}: it needs "
-                "node:read and service:read"
-            )
         try:
             found = field_of(read.found, "Node", dict, {})
+            if not found and read.filtered:
+                raise ConsulRefused(
+                    f"the ACL token may not read Consul's node {self._name(place)}: it needs "
+                    f'node:write for node_prefix "{node_name(cluster=self._cluster, node="")}"'
+                )
             if not found:
                 return None
             return _Node(
@@ -152,6 +154,7 @@ class CatalogRegistrations:
                 meta=field_of(found, "Meta", dict, {}),
                 version=field_of(found, "ModifyIndex", int),
                 services=field_of(read.found, "Services", list, []),
+                hidden=read.filtered,
             )
         except MalformedError as error:
             raise _malformed(error) from error
