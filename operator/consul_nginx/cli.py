@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import platform
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,9 @@ import aiohttp
 import click
 
 from consul_nginx import logs
-from consul_nginx.consul.transport import PooledTransport, tls_context
+from consul_nginx.commands.cleanup import cleanup
+from consul_nginx.commands.options import consul_options, url
+from consul_nginx.consul.transport import PooledTransport
 from consul_nginx.handlers import check, operator
 from consul_nginx.kube.client import connect
 from consul_nginx.model.kubernetes import ObjectRef
@@ -26,28 +27,6 @@ from consul_nginx.settings import OperatorSettings
 @click.version_option(package_name="consul-nginx-operator")
 def main() -> None:
     """Put nginx in front of what Consul knows, on Kubernetes."""
-
-
-def _url(_context: click.Context, parameter: click.Parameter, value: str) -> str:
-    if not value.startswith(("http://", "https://")):
-        raise click.BadParameter(
-            f"{value!r} is not a URL; write http://HOST:PORT or https://HOST:PORT",
-            param_hint=parameter.opts[0],
-        )
-    return value
-
-
-def _ca_file(
-    _context: click.Context, parameter: click.Parameter, value: Path | None
-) -> Path | None:
-    try:
-        tls_context(ca_file=value)
-    except OSError as error:
-        raise click.BadParameter(
-            f"{value}: no certificate can be read from it; it must be in PEM: {error}",
-            param_hint=parameter.opts[0],
-        ) from error
-    return value
 
 
 def _policy(_context: click.Context, parameter: click.Parameter, value: Path | None) -> Policy:
@@ -74,47 +53,8 @@ def _identity(_context: click.Context, _parameter: click.Parameter, value: str |
     return value or platform.node()
 
 
-_CONSUL_OPTIONS = (
-    click.option(
-        "--consul-address",
-        envvar="CONSUL_NGINX_CONSUL_ADDRESS",
-        default="http://consul-server.consul.svc:8500",
-        show_default=True,
-        show_envvar=True,
-        callback=_url,
-        help="Base URL of Consul's HTTP API.",
-    ),
-    click.option(
-        "--consul-datacenter",
-        envvar="CONSUL_NGINX_CONSUL_DATACENTER",
-        show_envvar=True,
-        help="Datacenter to ask; by default that of the agent that answers.",
-    ),
-    click.option(
-        "--consul-token",
-        envvar="CONSUL_NGINX_CONSUL_TOKEN",
-        show_envvar=True,
-        help="ACL token; better given by the environment than by the flag.",
-    ),
-    click.option(
-        "--consul-ca-file",
-        envvar="CONSUL_NGINX_CONSUL_CA_FILE",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        show_envvar=True,
-        callback=_ca_file,
-        help="File in PEM with the CAs that sign Consul's certificate; by default the system's.",
-    ),
-)
-
-
-def _consul_options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in reversed(_CONSUL_OPTIONS):
-        command = option(command)
-    return command
-
-
 @main.command("operator")
-@_consul_options
+@consul_options
 @click.option(
     "--nginx-image",
     envvar="CONSUL_NGINX_NGINX_IMAGE",
@@ -193,11 +133,11 @@ def run_operator(*, log_level: str, **settings: Any) -> None:
 
 
 @main.command("check")
-@_consul_options
+@consul_options
 @click.option(
     "--operator-url",
     required=True,
-    callback=_url,
+    callback=url,
     help="Base URL of the operator's HTTP port.",
 )
 @click.option(
@@ -244,6 +184,8 @@ def run_check(
 
     sys.exit(0 if asyncio.run(look()) else 1)
 
+
+main.add_command(cleanup)
 
 if __name__ == "__main__":
     main()

@@ -1,0 +1,1 @@
+"""Commands of ``consul-nginx`` that are more than starting something, one per module."""

@@ -1,0 +1,73 @@
+"""Options that several commands have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from consul_nginx.consul.transport import tls_context
+
+
+def url(_context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Callback of an option that is a base URL."""
+    if not value.startswith(("http://", "https://")):
+        raise click.BadParameter(
+            f"{value!r} is not a URL; write http://HOST:PORT or https://HOST:PORT",
+            param_hint=parameter.opts[0],
+        )
+    return value
+
+
+def _ca_file(
+    _context: click.Context, parameter: click.Parameter, value: Path | None
+) -> Path | None:
+    try:
+        tls_context(ca_file=value)
+    except OSError as error:
+        raise click.BadParameter(
+            f"{value}: no certificate can be read from it; it must be in PEM: {error}",
+            param_hint=parameter.opts[0],
+        ) from error
+    return value
+
+
+_CONSUL_OPTIONS = (
+    click.option(
+        "--consul-address",
+        envvar="CONSUL_NGINX_CONSUL_ADDRESS",
+        default="http://consul-server.consul.svc:8500",
+        show_default=True,
+        show_envvar=True,
+        callback=url,
+        help="Base URL of Consul's HTTP API.",
+    ),
+    click.option(
+        "--consul-datacenter",
+        envvar="CONSUL_NGINX_CONSUL_DATACENTER",
+        show_envvar=True,
+        help="Datacenter to ask; by default that of the agent that answers.",
+    ),
+    click.option(
+        "--consul-token",
+        envvar="CONSUL_NGINX_CONSUL_TOKEN",
+        show_envvar=True,
+        help="ACL token; better given by the environment than by the flag.",
+    ),
+    click.option(
+        "--consul-ca-file",
+        envvar="CONSUL_NGINX_CONSUL_CA_FILE",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        show_envvar=True,
+        callback=_ca_file,
+        help="File in PEM with the CAs that sign Consul's certificate; by default the system's.",
+    ),
+)
+
+
+def consul_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorator: where Consul is, and how it is asked."""
+    for option in reversed(_CONSUL_OPTIONS):
+        command = option(command)
+    return command
