@@ -10,6 +10,7 @@ import pytest
 from consul_nginx.consul.errors import ConsulConflict
 from consul_nginx.consul.presence import present
 from consul_nginx.model.registration import Change, Changes, Check
+from consul_nginx.registrar.difference import difference
 
 HTTP = Check(
     definition={"HTTP": "http://127.0.0.1:9/health", "Interval": "10s", "Timeout": "2s"},
@@ -35,12 +36,14 @@ def registrations(request):
     ],
 )
 async def test_what_is_registered_is_held_and_equal(
-    registrations, place, wanted, registering, content, ready
+    registrations, place, cluster, wanted, registering, content, ready
 ):
     one = wanted(ready=ready, **content)
     assert await registrations.apply(place, registering(one)) == {}
-    held = (await registrations.read(place))[one.content.id]
+    everything = await registrations.read(place)
+    held = everything[one.content.id]
     assert (held.content, held.owner, held.ready) == (one.content, one.owner, ready)
+    assert not difference(wanted=[one], held=everything, cluster=cluster, may_remove=lambda _: True)
 
 
 async def test_the_check_that_is_asked_for_is_held_by_its_fingerprint(

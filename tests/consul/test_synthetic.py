@@ -171,6 +171,14 @@ async def test_a_node_is_tidied_away_once_nothing_is_on_it(
     assert await catalog.tidy(place) is False
 
 
+async def test_a_node_with_marks_of_ours_under_another_name_is_no_place_of_ours(
+    catalog, cluster, consul, place
+):
+    marks = {"consul_nginx_cluster": cluster, "consul_nginx_node": "worker-1"}
+    consul.ask("catalog/register", {"Node": "copied", "Address": "10.0.0.9", "NodeMeta": marks})
+    assert await catalog.places() == frozenset()
+
+
 async def test_removals_alone_make_no_node(catalog, consul, place, name, wanted, registering):
     await catalog.apply(place, registering(wanted()))
     held = await catalog.read(place)

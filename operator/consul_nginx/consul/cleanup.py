@@ -109,7 +109,11 @@ class Cleanup:
         if type(checks) is not list or type(nodes) is not list:
             raise ConsulUnavailable("not an answer of Consul's: no list of checks or nodes")
         try:
-            names = {field_of(check, "Node", str) for check in checks}
+            names = {
+                field_of(check, "Node", str)
+                for check in checks
+                if field_of(check, "Notes", str) == registered.notes(self.cluster)
+            }
             addresses = {
                 field_of(node, "Node", str): field_of(node, "Address", str, "") for node in nodes
             }

@@ -7,7 +7,7 @@ from collections import Counter
 from consul_nginx.consul.api import Api
 from consul_nginx.consul.errors import ConsulUnavailable
 from consul_nginx.consul.fields import MalformedError, field_of
-from consul_nginx.consul.registered import of_cluster
+from consul_nginx.consul.registered import notes, of_cluster
 
 
 async def present(
@@ -23,8 +23,9 @@ async def present(
         raise ConsulUnavailable("not an answer of Consul's: no list of checks")
     try:
         found = Counter(
-            (field_of(check, "ServiceID", str, ""), field_of(check, "Status", str))
+            (field_of(check, "ServiceID", str), field_of(check, "Status", str))
             for check in read.found
+            if field_of(check, "Notes", str) == notes(cluster)
         )
     except MalformedError as error:
         raise ConsulUnavailable(f"not an answer of Consul's: {error}") from error

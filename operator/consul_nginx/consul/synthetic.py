@@ -83,11 +83,18 @@ class CatalogRegistrations:
         if type(nodes) is not list:
             raise _malformed("no list of nodes")
         try:
-            metas = [field_of(node, "Meta", dict, {}) for node in nodes]
+            found = {
+                field_of(node, "Node", str): field_of(node, "Meta", dict, {}) for node in nodes
+            }
         except MalformedError as error:
             raise _malformed(error) from error
-        names = (meta.get(META_NODE) for meta in metas)
-        return frozenset(name for name in names if type(name) is str and name)
+        # A name that isn't made from the mark is not of a node that we made.
+        return frozenset(
+            str(meta[META_NODE])
+            for name, meta in found.items()
+            if meta.get(META_CLUSTER) == self._cluster
+            and name == node_name(cluster=self._cluster, node=str(meta.get(META_NODE)))
+        )
 
     async def read(self, place: Place) -> Mapping[str, Held]:
         """Everything on the synthetic node, by ID; nothing when there is none.
