@@ -6,13 +6,13 @@ import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from consul_nginx.model.addresses import is_routable
 from consul_nginx.model.consul import Health, Instance
 from consul_nginx.model.nginx import Endpoint
 
 MAX_WEIGHT = 65535
 
 _MAX_SHOWN = 40
-_THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +92,4 @@ def _usable_address(text: str) -> tuple[str | None, str]:
         address = ipaddress.ip_address(text)
     except ValueError:
         return None, "NotAnIPAddress"
-    if address.is_loopback or address.is_unspecified or address.is_multicast:
-        return None, "AddressNotRoutable"
-    if address.is_link_local or address.is_reserved:
-        return None, "AddressNotRoutable"
-    if isinstance(address, ipaddress.IPv4Address) and address in _THIS_NETWORK:
-        return None, "AddressNotRoutable"
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        return None, "AddressNotRoutable"
-    return str(address), ""
+    return (str(address), "") if is_routable(address) else (None, "AddressNotRoutable")

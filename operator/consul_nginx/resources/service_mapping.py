@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints, ValidationError
 
 from consul_nginx.model import kubernetes as model
 from consul_nginx.model.consul import ServiceQuery
+from consul_nginx.model.names import MAX_SERVICE_NAME, SERVICE_NAME
 from consul_nginx.resources.base import Invalid, SpecModel, parse_meta, problems_of
 from consul_nginx.resources.load_balancer import DnsLabel
 
@@ -22,9 +23,7 @@ Hostname = Annotated[
 PathPrefix = Annotated[
     str, StringConstraints(pattern=r"^/([A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*/?)?$", max_length=512)
 ]
-ConsulService = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", max_length=128)
-]
+ConsulService = Annotated[str, StringConstraints(pattern=SERVICE_NAME, max_length=MAX_SERVICE_NAME)]
 ConsulTag = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/=+-]*$", max_length=128)
 ]
