@@ -14,6 +14,7 @@ import click
 from consul_nginx import logs
 from consul_nginx.commands.cleanup import cleanup
 from consul_nginx.commands.options import consul_options, url
+from consul_nginx.commands.registrations import registrations
 from consul_nginx.consul.transport import PooledTransport
 from consul_nginx.handlers import check, operator
 from consul_nginx.kube.client import connect
@@ -186,6 +187,7 @@ def run_check(
 
 
 main.add_command(cleanup)
+main.add_command(registrations)
 
 if __name__ == "__main__":
     main()
