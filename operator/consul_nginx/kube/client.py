@@ -24,6 +24,7 @@ from consul_nginx.model.kubernetes import GROUP, VERSION, ObjectRef
 
 FIELD_MANAGER = "consul-nginx-operator"
 REQUEST_TIMEOUT_S = 15.0
+PAGE = 500
 
 Raw = Mapping[str, Any]
 
@@ -120,6 +121,26 @@ class KubeClient:
                 **_OPTIONS,
             )
         )
+
+    async def pages(self, kind: Kind, *, namespace: str | None = None) -> AsyncIterator[Raw]:
+        """List objects, ``PAGE`` at a time, all as of one time.
+
+        ``KubeUnavailable``: that time is too long ago for the API server; list anew.
+        """
+        following = None
+        while True:
+            try:
+                page = await self._call(
+                    self._resource(kind).get(
+                        namespace=namespace, limit=PAGE, _continue=following, **_OPTIONS
+                    )
+                )
+            except _Expired as error:
+                raise KubeUnavailable(str(error)) from error
+            yield page
+            following = page["metadata"].get("continue")
+            if not following:
+                return
 
     async def create(self, kind: Kind, body: Raw) -> Raw:
         """Create; raises ``KubeConflict`` when it exists."""
@@ -257,6 +278,10 @@ class _NotFound(KubeRefused):
     pass
 
 
+class _Expired(KubeRefused):
+    pass
+
+
 # serialize=False: the raw answer; wrapping every list in ResourceInstance costs twice the time.
 _OPTIONS: Mapping[str, Any] = {"serialize": False, "_request_timeout": REQUEST_TIMEOUT_S}
 
@@ -270,6 +295,8 @@ def _translated(error: ApiException) -> KubeUnavailable | KubeConflict | KubeRef
             return _NotFound(words)
         case 409:
             return KubeConflict(words)
+        case 410:
+            return _Expired(words)
         case None | 429 | 502 | 503 | 504:
             return KubeUnavailable(words)
     # 500 too: so the server answers to an apply with a quantity that it can't convert.

@@ -15,6 +15,8 @@ COMPONENT = "consul-nginx-operator"
 
 # The API server refuses longer ones.
 _MAX_MESSAGE = 1024
+# Of 253: the name of a Pod may be that long itself.
+_MAX_NAME = 236
 
 
 def news(*, verdicts: Iterable[Condition], before: Raw) -> Iterator[Condition]:
@@ -35,7 +37,7 @@ def news(*, verdicts: Iterable[Condition], before: Raw) -> Iterator[Condition]:
 def event_name(*, meta: Meta, condition: Condition) -> str:
     """Equal for equal happenings, which are counted in one Event."""
     identity = "\0".join((meta.uid, condition.type, condition.reason, condition.message))
-    return f"{meta.ref.name}.{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+    return f"{meta.ref.name[:_MAX_NAME]}.{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
 
 
 def event(

@@ -29,6 +29,10 @@ RETRY_S = 1.5
 class Lead(Protocol):
     """Whether this replica may write."""
 
+    @property
+    def leading(self) -> bool:
+        """Whether this replica may write at this moment."""
+
     def require(self) -> None:
         """Raise ``NotLeading`` unless this replica leads by its own clock."""
 
@@ -38,6 +42,8 @@ class Lead(Protocol):
 
 class AlwaysLeading:
     """The lead of an operator that runs alone, outside of a cluster."""
+
+    leading = True
 
     def require(self) -> None:
         """Never raises."""

@@ -9,11 +9,15 @@ Labels = Mapping[str, str]
 
 
 class Namespaces:
-    """What is known of them; ``changed`` is called when labels are news."""
+    """What is known of them."""
 
-    def __init__(self, *, changed: Callable[[], None]) -> None:
-        self._changed = changed
+    def __init__(self) -> None:
+        self._subscribers: list[Callable[[], None]] = []
         self._labels: dict[str, Labels] | None = None
+
+    def subscribe(self, changed: Callable[[], None]) -> None:
+        """Have ``changed`` called when labels are news."""
+        self._subscribers.append(changed)
 
     def labels(self) -> Mapping[str, Labels] | None:
         """Labels by namespace; None as long as namespaces could not be read."""
@@ -36,7 +40,8 @@ class Namespaces:
     def _set(self, labels: dict[str, Labels]) -> None:
         if labels != self._labels:
             self._labels = labels
-            self._changed()
+            for changed in self._subscribers:
+                changed()
 
 
 def _name(raw: Mapping[str, Any]) -> str:

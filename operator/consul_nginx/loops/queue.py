@@ -23,10 +23,17 @@ LONGEST_BACKOFF_S = 30.0
 class WorkQueue(Generic[Key]):
     """Keys to be worked on; all methods belong to one event loop.
 
-    ``name`` is the queue's in metrics.
+    ``name`` is the queue's in metrics, ``longest_backoff`` the most seconds between two attempts.
     """
 
-    def __init__(self, *, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        longest_backoff: float = LONGEST_BACKOFF_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._longest_backoff = longest_backoff
         self._ready: asyncio.Queue[Key] = asyncio.Queue()
         self._dirty: set[Key] = set()
         self._working: set[Key] = set()
@@ -84,7 +91,7 @@ class WorkQueue(Generic[Key]):
 
     def retry(self, key: Key) -> float:
         """The work on ``key`` failed: have it done again; returns the delay in seconds."""
-        fresh = Backoff(first=FIRST_BACKOFF_S, last=LONGEST_BACKOFF_S)
+        fresh = Backoff(first=FIRST_BACKOFF_S, last=self._longest_backoff)
         delay = self._backoffs.setdefault(key, fresh).next()
         self._finish(key)
         self._metrics.retried()

@@ -56,7 +56,8 @@ class Resources:
         self.mappings: Store[ServiceMapping] = Store(
             parse=parse_service_mapping, changed=self._mapping_changed
         )
-        self.namespaces = Namespaces(changed=self._namespaces_changed)
+        self.namespaces = Namespaces()
+        self.namespaces.subscribe(self._namespaces_changed)
         # Mappings first: see covers().
         self.stores: Mapping[str, Store[Any]] = {
             SERVICE_MAPPING.plural: self.mappings,
@@ -111,7 +112,7 @@ class Resources:
             if stored.value.allowed_namespaces.come_from is NamespacesFrom.SELECTOR:
                 self._concerns(stored.value.meta.ref)
 
-    def rejected(self) -> Counter[tuple[str, str]]:
+    def rejected(self) -> Counter[tuple[str, ...]]:
         """Number of objects whose status says that they are not accepted, by kind and reason."""
         kinds = {kind.plural: kind.kind for kind in (LOAD_BALANCER, SERVICE_MAPPING)}
         return Counter(

@@ -1,0 +1,177 @@
+"""What is known of Pods, and which of them were seen to end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from consul_nginx.loops.brake import CONFIRM_S, FREE, Brake
+from consul_nginx.loops.pods import Pods, Raw
+from consul_nginx.model.kubernetes import ObjectRef
+from consul_nginx.model.registration import Pod
+
+
+def raw(
+    name: str = "web", *, version: int = 1, uid: str = "", node: str = "node-1", **fields: Any
+) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "uid": uid or f"uid-{name}", "resourceVersion": str(version)},
+        "node": node,
+        **fields,
+    }
+
+
+def parse(item: Raw) -> Pod:
+    return Pod(
+        ref=ObjectRef(namespace="shop", name=item["metadata"]["name"]),
+        uid=item["metadata"]["uid"],
+        created="",
+        annotations={},
+        controlled=True,
+        containers=(),
+        host_network=False,
+        node=item["node"],
+        node_ip="172.30.0.11" if item["node"] else "",
+        ips=("10.0.0.1",),
+        ready=item.get("ready", True),
+        leaving=item.get("leaving", False),
+    )
+
+
+@pytest.fixture
+def told() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def pods(told: list[str]) -> Pods:
+    return Pods(parse=parse, changed=told.append)
+
+
+def test_a_change_is_told_once_with_the_node(pods: Pods, told: list[str]) -> None:
+    pods.put(raw(version=1))
+    pods.put(raw(version=2))
+    pods.put(raw(version=3, ready=False))
+    assert told == ["node-1", "node-1"]
+
+
+def test_an_old_version_that_comes_late_is_ignored(pods: Pods) -> None:
+    pods.put(raw(version=5, ready=True))
+    pods.put(raw(version=4, ready=False))
+    assert [pod.ready for pod in pods.on("node-1")] == [True]
+
+
+@pytest.mark.parametrize("how", ["told to end", "deleted"])
+def test_a_pod_that_was_seen_to_end_is_gone_with_evidence(pods: Pods, how: str) -> None:
+    pods.put(raw())
+    if how == "deleted":
+        pods.remove(raw(version=2))
+    else:
+        pods.put(raw(version=2, leaving=True))
+    assert pods.on("node-1") == ()
+    assert pods.ended("uid-web")
+    pods.put(raw(version=3))
+    assert pods.on("node-1") == (), "a list that is older than its end does not bring it back"
+
+
+def test_a_pod_that_is_missing_from_a_list_is_gone_without_evidence(pods: Pods) -> None:
+    pods.put(raw())
+    pods.listed(uids=set(), version=9, namespace=None)
+    assert not pods.lives("uid-web")
+    assert not pods.ended("uid-web")
+
+
+def test_a_list_of_another_namespace_or_an_older_one_takes_nothing(pods: Pods) -> None:
+    pods.put(raw(version=10))
+    pods.listed(uids=set(), version=9, namespace=None)
+    pods.listed(uids=set(), version=99, namespace="other")
+    assert pods.lives("uid-web")
+    assert pods.covers("shop"), "a list of all namespaces covers each"
+
+
+def test_a_pod_of_the_same_name_replaces_the_one_before(pods: Pods) -> None:
+    pods.put(raw())
+    pods.put(raw(uid="uid-2", version=2, node="node-2"))
+    assert pods.on("node-1") == ()
+    assert [pod.uid for pod in pods.on("node-2")] == ["uid-2"]
+    assert pods.ended("uid-web")
+    pods.remove(raw(version=2))
+    assert pods.lives("uid-2"), "the end of the first is not that of the second"
+
+
+def test_a_node_is_told_when_a_pod_gets_there(pods: Pods, told: list[str]) -> None:
+    pods.put(raw(node=""))
+    assert told == []
+    pods.put(raw(version=2))
+    assert told == ["node-1"]
+    assert pods.place("node-1").ip == "172.30.0.11"
+
+
+def test_a_node_without_pods_is_forgotten_when_asked_to(pods: Pods) -> None:
+    pods.put(raw())
+    pods.forget_if_empty("node-1")
+    assert pods.nodes() == {"node-1"}
+    pods.remove(raw(version=2))
+    pods.forget_if_empty("node-1")
+    assert pods.nodes() == frozenset()
+
+
+class Clock:
+    now = 0.0
+    lists = 1
+
+    def brake(self) -> Brake:
+        return Brake(lists=lambda: self.lists, clock=lambda: self.now)
+
+
+def uids(count: int, node: str = "a") -> list[str]:
+    return [f"{node}-{number}" for number in range(count)]
+
+
+def test_a_few_missing_pods_go_at_once() -> None:
+    brake = Clock().brake()
+    brake.missing(node="a", uids=uids(FREE), held=FREE)
+    assert not any(map(brake.holds, uids(FREE)))
+
+
+def test_many_missing_pods_need_a_second_list_some_time_later() -> None:
+    clock = Clock()
+    brake = clock.brake()
+    many = uids(50)
+
+    def look() -> bool:
+        brake.missing(node="a", uids=many, held=100)
+        return any(map(brake.holds, many))
+
+    assert look()
+    clock.lists += 1
+    assert look(), "a second list at once tells nothing new"
+    clock.now += CONFIRM_S
+    assert not look()
+
+
+def test_time_without_a_second_list_confirms_nothing() -> None:
+    clock = Clock()
+    brake = clock.brake()
+    brake.missing(node="a", uids=uids(50), held=100)
+    clock.now += 10 * CONFIRM_S
+    assert brake.holds("a-0")
+
+
+def test_a_small_share_of_many_goes_at_once_and_nodes_count_together() -> None:
+    brake = Clock().brake()
+    brake.missing(node="a", uids=uids(10, "a"), held=100)
+    assert not brake.holds("a-0")
+    brake.missing(node="b", uids=uids(90, "b"), held=100)
+    assert brake.holds("a-0")
+
+
+def test_a_pod_that_is_back_must_be_missed_anew() -> None:
+    clock = Clock()
+    brake = clock.brake()
+    brake.missing(node="a", uids=uids(50), held=100)
+    brake.missing(node="a", uids=(), held=100)
+    clock.now, clock.lists = 100.0, 2
+    brake.missing(node="a", uids=uids(50), held=100)
+    assert brake.holds("a-0")
