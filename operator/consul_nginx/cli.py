@@ -21,6 +21,11 @@ from consul_nginx.kube.client import connect
 from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.model.policy import Policy
 from consul_nginx.resources.policy import PolicyError, parse_policy
+from consul_nginx.resources.registration import (
+    RegistrationFile,
+    RegistrationFileError,
+    parse_registration_file,
+)
 from consul_nginx.settings import OperatorSettings
 
 
@@ -36,6 +41,17 @@ def _policy(_context: click.Context, parameter: click.Parameter, value: Path | N
     try:
         return parse_policy(value.read_text(encoding="utf-8"))
     except (PolicyError, OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{value}: {error}", param_hint=parameter.opts[0]) from error
+
+
+def _registration(
+    _context: click.Context, parameter: click.Parameter, value: Path | None
+) -> RegistrationFile | None:
+    if value is None:
+        return None
+    try:
+        return parse_registration_file(value.read_text(encoding="utf-8"))
+    except (RegistrationFileError, OSError, UnicodeDecodeError) as error:
         raise click.BadParameter(f"{value}: {error}", param_hint=parameter.opts[0]) from error
 
 
@@ -88,6 +104,15 @@ def _identity(_context: click.Context, _parameter: click.Parameter, value: str |
     callback=_policy,
     help="YAML that says who may map what, and which Consuls may be named. Without it: everybody "
     "may map everything, and none may be named.",
+)
+@click.option(
+    "--registration-file",
+    "registration",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="CONSUL_NGINX_REGISTRATION_FILE",
+    show_envvar=True,
+    callback=_registration,
+    help="YAML that says how Pods are registered in Consul. Without it: none is.",
 )
 @click.option(
     "--lease",

@@ -6,7 +6,7 @@ services and texts of errors are none. Series of an object end with the object.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -33,13 +33,13 @@ class LeadersGauge(Gauge):
 
 RECONCILES = Counter(
     "consul_nginx_reconciles",
-    "Reconciliations, by flow (apply, report) and outcome (success, standby, conflict, error, "
-    "bug).",
+    "Reconciliations, by flow (apply, report, register) and outcome (success, standby, conflict, "
+    "error, bug).",
     ["flow", "outcome"],
 )
 RECONCILE_SECONDS = Histogram(
     "consul_nginx_reconcile_seconds",
-    "Duration of a reconciliation, by flow (apply, report).",
+    "Duration of a reconciliation, by flow (apply, report, register).",
     ["flow"],
     buckets=_SECONDS,
 )
@@ -152,6 +152,24 @@ STALE_PODS = LeadersGauge(
     ["namespace", "name"],
 )
 OF_OBJECTS = (ENDPOINTS, DROPPED_INSTANCES, STALE_PODS)
+
+REGISTRATIONS = LeadersGauge(
+    "consul_nginx_registrations",
+    "What Pods' annotations ask for, by state (registered; refused: see the Events of the Pod; "
+    "pending: Consul does not answer), and missed: what Consul holds for Pods that are gone "
+    "without having been seen to end, kept until that is confirmed. Told by the leader only.",
+    ["state"],
+)
+REGISTRATION_DRIFT = Counter(
+    "consul_nginx_registration_drift",
+    "Registrations that were not as the operator left them in Consul, by state (found, repaired).",
+    ["state"],
+)
+REGISTRATION_AGE = LeadersGauge(
+    "consul_nginx_registration_comparison_age_seconds",
+    "Since the begin of the last comparison of all registrations that is complete; it is repeated "
+    "every 300 s. Told by the leader only.",
+)
 EVENT_LOOP_LAG = Histogram(
     "consul_nginx_event_loop_lag_seconds",
     "How late the event loop ran a timer that rings four times a second.",
@@ -162,32 +180,41 @@ BUILD_INFO = Gauge(
 )
 
 
-class RejectedObjects(Collector):
-    """Counted when Prometheus asks; ``count`` says how many there are by kind and reason."""
+class Counted(Collector):
+    """Counted when Prometheus asks; ``count`` says how many there are by values of the labels."""
 
-    def __init__(self) -> None:
-        self.count: Callable[[], Mapping[tuple[str, str], int]] = dict
+    def __init__(self, name: str, documentation: str, labels: Sequence[str]) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._labels = labels
+        self.count: Callable[[], Mapping[tuple[str, ...], int]] = dict
+        REGISTRY.register(self)
 
     def collect(self) -> Iterator[Metric]:
         """Called by the registry."""
-        family = GaugeMetricFamily(
-            "consul_nginx_rejected_objects",
-            "Custom resources whose condition Accepted is False, by kind and the reason it gives.",
-            labels=["kind", "reason"],
-        )
+        family = GaugeMetricFamily(self._name, self._documentation, labels=self._labels)
         for labels, number in sorted(self.count().items()):
             family.add_metric(labels, number)
         yield family
 
 
-REJECTED_OBJECTS = RejectedObjects()
-REGISTRY.register(REJECTED_OBJECTS)
+REJECTED_OBJECTS = Counted(
+    "consul_nginx_rejected_objects",
+    "Custom resources whose condition Accepted is False, by kind and the reason it gives.",
+    ["kind", "reason"],
+)
+REJECTED_ANNOTATIONS = Counted(
+    "consul_nginx_rejected_annotations",
+    "Warnings about SERVICE_* annotations of Pods that are there, by reason. Told by the leader "
+    "only.",
+    ["reason"],
+)
 
 
 def tell_of_lead(*, name: str, leading: Callable[[], bool]) -> None:
     """Have ``leading``, asked at each scrape, say whether this replica holds the Lease ``name``."""
     LEADER.labels(name=name).set_function(leading)
-    for gauge in OF_OBJECTS:
+    for gauge in (*OF_OBJECTS, REGISTRATIONS, REGISTRATION_AGE):
         gauge.leading = leading
 
 

@@ -42,9 +42,14 @@ def calls() -> Iterator[ast.Call]:
 
 
 def condition_reasons() -> set[str]:
-    """Texts given as ``reason=``, or as the second argument of a function ``condition``."""
+    """Texts given as ``reason=``, or as the second argument of a function ``condition``.
+
+    Pods have no condition of ours, only Events: what these say is told elsewhere.
+    """
     found = set()
     for call in calls():
+        if any(ast.unparse(word) == "type='Registered'" for word in call.keywords):
+            continue
         given = [word.value for word in call.keywords if word.arg == "reason"]
         if isinstance(call.func, ast.Name) and call.func.id == "condition":
             given.append(call.args[1])

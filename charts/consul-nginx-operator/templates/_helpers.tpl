@@ -134,10 +134,11 @@ capabilities:
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
-# Which nginx pods there are, to ask them what they serve.
+# Which nginx pods there are, to ask them what they serve
+{{- if .Values.registration.enabled }}; and all Pods, for their annotations{{ end }}.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list]
+  verbs: [{{ if .Values.registration.enabled }}list, watch{{ else }}list{{ end }}]
 # What happened, told at the objects; patch counts one that happens again.
 - apiGroups: ["", events.k8s.io]
   resources: [events]

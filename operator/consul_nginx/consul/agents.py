@@ -56,12 +56,14 @@ class AgentRegistrations:
         secret_token: str | None = None,
         scheme: str = "http",
         port: int = DEFAULT_PORT,
+        may_write: Callable[[], None] = lambda: None,
     ) -> None:
         self._cluster = cluster
         self._connect = connect
         self._secret_token = secret_token
         self._scheme = scheme
         self._port = port
+        self._may_write = may_write
         self._agents: OrderedDict[str, _Agent] = OrderedDict()
 
     async def close(self) -> None:
@@ -125,7 +127,7 @@ class AgentRegistrations:
         agent.users += 1
         try:
             await self._close_least_used()
-            yield Api(http=agent.http, secret_token=self._secret_token)
+            yield Api(http=agent.http, secret_token=self._secret_token, may_write=self._may_write)
         finally:
             agent.users -= 1
 

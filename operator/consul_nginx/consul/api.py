@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -34,12 +34,14 @@ class Read:
 class Api:
     """One Consul address, with the token and the datacenter that requests to it carry.
 
-    Every method raises ``ConsulUnavailable`` or ``ConsulRefused``.
+    ``may_write`` is called before every write and raises when there must be none. Every method
+    raises ``ConsulUnavailable`` or ``ConsulRefused``.
     """
 
     http: PooledTransport
     datacenter: str | None = None
     secret_token: str | None = None
+    may_write: Callable[[], None] = lambda: None
 
     async def get(
         self, path: str, *, params: Sequence[tuple[str, str]] = (), index: int = 0
@@ -70,6 +72,7 @@ class Api:
         self, path: str, *, body: Any = None, params: Sequence[tuple[str, str]] = ()
     ) -> Response:
         """Write; the answer's code is 200, 404 or 409."""
+        self.may_write()
         answer: Response = await self.http.put(
             _written,
             path=f"/v1/{path}",

@@ -16,6 +16,7 @@ from consul_nginx.kube.client import (
     CHILD_KINDS,
     LOAD_BALANCER,
     NAMESPACE,
+    POD,
     SERVICE_MAPPING,
     Kind,
 )
@@ -52,6 +53,14 @@ async def run(settings: OperatorSettings) -> None:
                     label_selector=LABEL_LOAD_BALANCER,
                 )
             )
+            if runtime.registering is not None:
+                await stack.enter_async_context(
+                    watching(
+                        namespace=namespace,
+                        feeds={POD: runtime.registering.feed},
+                        kinds_exist=_served(runtime),
+                    )
+                )
         if not settings.namespaces:
             await stack.enter_async_context(
                 watching(

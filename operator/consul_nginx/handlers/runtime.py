@@ -14,10 +14,10 @@ from typing import Any
 import aiohttp
 
 from consul_nginx.consul.catalog import Catalog
-from consul_nginx.consul.client import ConsulClient
-from consul_nginx.consul.sources import ConsulSources
-from consul_nginx.consul.transport import PooledTransport
+from consul_nginx.handlers.consuls import Consuls, consuls
 from consul_nginx.handlers.http import serve
+from consul_nginx.handlers.lists import RESOURCES_PERIOD_S, ResourceLists
+from consul_nginx.handlers.registering import Registering
 from consul_nginx.handlers.relist import Relist
 from consul_nginx.kube.client import Kind, KubeClient, connect
 from consul_nginx.kube.data_plane import DataPlane
@@ -57,13 +57,14 @@ _LAG_PERIOD_S = 0.25
 class Runtime:
     """What the kopf handlers feed, and the client that they share.
 
-    ``knows`` says whether an object of a LoadBalancer is as we left it, ``repair`` has it applied
-    anew.
+    ``registering`` is None when nothing is registered. ``knows`` says whether an object of a
+    LoadBalancer is as we left it, ``repair`` has it applied anew.
     """
 
     kube: KubeClient
     resources: Resources
     relist: Relist
+    registering: Registering | None
     knows: Callable[[Kind, Mapping[str, Any], ObjectRef], bool]
     repair: Callable[[ObjectRef], None]
 
@@ -87,18 +88,26 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
             forget_objects()
             if leading:
                 everything_anew()
+            if registering is not None:
+                registering.lead_changed()
 
         lead = _lead(settings=settings, kube=unguarded, changed=lead_changed)
         kube = unguarded.guarded(lead.require)
         batcher = Batcher(queue=to_do, settings=lambda ref: resources.batching(ref))
         resources = Resources(concerns=batcher.changed)
-        sources = await stack.enter_async_context(_consul(settings=settings, kube=kube))
+        consul = await stack.enter_async_context(
+            consuls(
+                settings=settings,
+                read_token=ConsulTokens(kube=kube).read,
+                may_write=lead.require,
+            )
+        )
 
         def consul_changed(query: ServiceQuery) -> None:
             for ref in load_balancers.asking(query):
                 batcher.changed(ref)
 
-        catalog = Catalog(reader=sources, changed=consul_changed)
+        catalog = Catalog(reader=consul.sources, changed=consul_changed)
         load_balancers = LoadBalancers(
             kube=kube,
             lead=lead,
@@ -118,7 +127,14 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
             data_plane=DataPlane(kube=kube, session=session),
             events=Events(kube=kube),
         )
-        relist = Relist(kube=kube, resources=resources, namespaces=settings.namespaces)
+        relist = Relist(
+            take=ResourceLists(kube=kube, resources=resources, namespaces=settings.namespaces).take,
+            what="our resources",
+            period=RESOURCES_PERIOD_S,
+        )
+        registering = _registering(
+            settings=settings, kube=kube, lead=lead, resources=resources, consul=consul
+        )
 
         def repair(ref: ObjectRef) -> None:
             load_balancers.forget_observed(ref)
@@ -155,6 +171,8 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
         stack.push_async_callback(tasks.stop)
         tasks.start(relist.run())
         tasks.start(start_workers_once_synced())
+        if registering is not None:
+            tasks.start(registering.run())
         tasks.start(_measure_lag())
         await stack.enter_async_context(
             serve(
@@ -167,6 +185,7 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
             kube=kube,
             resources=resources,
             relist=relist,
+            registering=registering,
             knows=lambda kind, raw, ref: load_balancers.knows(kind=kind, raw=raw, ref=ref),
             repair=repair,
         )
@@ -184,25 +203,24 @@ def _lead(
     return elector
 
 
-@asynccontextmanager
-async def _consul(*, settings: OperatorSettings, kube: KubeClient) -> AsyncIterator[ConsulSources]:
-    def connect_to(address: str) -> PooledTransport:
-        return PooledTransport(address=address, ca_file=settings.consul_ca_file)
-
-    async with connect_to(settings.consul_address) as transport:
-        sources = ConsulSources(
-            own=ConsulClient(
-                http=transport,
-                datacenter=settings.consul_datacenter,
-                secret_token=settings.consul_token,
-            ),
-            connect=connect_to,
-            read_token=ConsulTokens(kube=kube).read,
-        )
-        try:
-            yield sources
-        finally:
-            await sources.close()
+def _registering(
+    *,
+    settings: OperatorSettings,
+    kube: KubeClient,
+    lead: LeaseElector | AlwaysLeading,
+    resources: Resources,
+    consul: Consuls,
+) -> Registering | None:
+    if settings.registration is None:
+        return None
+    return Registering(
+        file=settings.registration,
+        kube=kube,
+        lead=lead,
+        labels=resources.namespaces,
+        namespaces=settings.namespaces,
+        consul=consul,
+    )
 
 
 class _Tasks:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
+from typing import TypeVar
 
+from consul_nginx.consul.errors import ConsulError
 from consul_nginx.kube.errors import KubeConflict, KubeError, NotLeading
 from consul_nginx.loops.queue import WorkQueue
 from consul_nginx.metrics import RECONCILE_SECONDS, RECONCILES
-from consul_nginx.model.kubernetes import ObjectRef
 
 _log = logging.getLogger(__name__)
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 async def work(
     *,
     name: str,
-    queue: WorkQueue[ObjectRef],
-    reconcile: Callable[[ObjectRef], Awaitable[float | None]],
+    queue: WorkQueue[Key],
+    reconcile: Callable[[Key], Awaitable[float | None]],
 ) -> None:
     """Work for ever. A failure is tried again with a growing delay; nothing ends the worker.
 
@@ -41,6 +44,11 @@ async def work(
             outcome = "conflict"
             delay = queue.retry(key)
             _log.debug("%s %s: %s; again in %.2f s", name, key, error, delay)
+        except ConsulError as error:
+            outcome = "error"
+            delay = queue.retry(key)
+            # Whoever asked told of it once: Consul may be away for hours.
+            _log.debug("%s %s: %s; again in %.1f s", name, key, error, delay)
         except KubeError as error:
             outcome = "error"
             delay = queue.retry(key)

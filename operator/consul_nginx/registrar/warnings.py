@@ -37,6 +37,12 @@ class Reason(StrEnum):
     NO_PORTS = "NoPorts", "the Pod declares no port and `SERVICE_PORT` names none", True
     NO_ADDRESS = "NoAddress", "the Pod has no address of the family that is registered", True
     DUPLICATE_ID = "DuplicateID", "another port of the Pod has that ID", True
+    ID_TAKEN = "IDTaken", "an older Pod of the node, or somebody else in Consul, has that ID", True
+    REFUSED_BY_CONSUL = (
+        "RefusedByConsul",
+        "Consul does not take it; the message has its words",
+        True,
+    )
     ID_CHANGED = "IDChanged", "an ID would not be unique, and is registered with an addition"
     KEY_UNUSED = "KeyUnused", "a key means nothing here: no such port, check or option"
     META_DROPPED = "MetaDropped", "Consul or the operator does not take a pair of Meta"

@@ -92,7 +92,7 @@ class File(SpecModel):
 
     cluster_name: Annotated[
         Annotated[str, StringConstraints(pattern=CLUSTER_NAME)] | None,
-        Field(description="Tells clusters that share a Consul apart."),
+        Field(description="Tells clusters that share a Consul apart; by default it is found out."),
     ] = None
     mode: Annotated[
         model.Mode, Field(description="On the node's own Consul agent, or in Consul's catalog.")

@@ -1,0 +1,188 @@
+"""Puts the registrar together: Pods come in, registrations go out."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from consul_nginx.handlers.consuls import Consuls
+from consul_nginx.handlers.lists import PODS_PERIOD_S, PodLists
+from consul_nginx.handlers.relist import Relist
+from consul_nginx.kube.client import KubeClient
+from consul_nginx.kube.errors import KubeError
+from consul_nginx.kube.identity import cluster_identity
+from consul_nginx.loops.brake import CONFIRM_S
+from consul_nginx.loops.comparison import Comparison
+from consul_nginx.loops.drift import DriftWatch
+from consul_nginx.loops.events import Events
+from consul_nginx.loops.lead import Lead
+from consul_nginx.loops.namespaces import Namespaces
+from consul_nginx.loops.pod_events import PodEvents
+from consul_nginx.loops.pods import Pods
+from consul_nginx.loops.queue import WorkQueue
+from consul_nginx.loops.refresh import keep_fresh
+from consul_nginx.loops.registrar import Registrar, Registry
+from consul_nginx.loops.retired import Retired
+from consul_nginx.loops.wishes import Wishes
+from consul_nginx.loops.worker import work
+from consul_nginx.metrics import REGISTRATION_AGE, REGISTRATIONS, REJECTED_ANNOTATIONS
+from consul_nginx.model.registration import Mode
+from consul_nginx.registrar.pod import parse_pod
+from consul_nginx.resources.registration import RegistrationFile
+
+_log = logging.getLogger(__name__)
+
+# Agents of nodes that are gone take a worker until they time out.
+WORKERS = 16
+LONGEST_BACKOFF_S = 5.0
+IDENTITY_RETRY_S = 5.0
+# Time for an agent to tell the servers, or for a write that is under way to be seen.
+SETTLE_S = 1.0
+
+
+class Registering:
+    """The registrar, and the feed of Pods.
+
+    ``namespaces`` are the only ones whose Pods may be read; empty: all.
+    """
+
+    def __init__(
+        self,
+        *,
+        file: RegistrationFile,
+        kube: KubeClient,
+        lead: Lead,
+        labels: Namespaces,
+        namespaces: tuple[str, ...],
+        consul: Consuls,
+    ) -> None:
+        self._file = file
+        self._kube = kube
+        self._lead = lead
+        self._labels = labels
+        self._consul = consul
+        self._queue: WorkQueue[str] = WorkQueue(name="register", longest_backoff=LONGEST_BACKOFF_S)
+        self._pods = Pods(parse=parse_pod, changed=self._queue.add)
+        self._relist = Relist(
+            take=PodLists(kube=kube, pods=self._pods, namespaces=namespaces).take,
+            what="Pods",
+            period=PODS_PERIOD_S,
+        )
+        self._led_anew: Callable[[], None] = lambda: None
+
+    def feed(self, event: str | None, raw: Mapping[str, Any]) -> None:
+        """What kopf saw of a Pod."""
+        if event == "DELETED":
+            self._pods.remove(raw)
+            return
+        self._pods.put(raw)
+        if event is None:
+            self._relist.ask()
+
+    def lead_changed(self) -> None:
+        """Another replica wrote meanwhile, or will from here on."""
+        self._led_anew()
+
+    async def run(self) -> None:
+        """Never returns."""
+        file = await self._named()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._relist.run())
+            await self._relist.listed.wait()
+            _log.info("all Pods are known; this is cluster %s in Consul", file.settings.cluster)
+            self._start(tasks, file)
+
+    def _start(self, tasks: asyncio.TaskGroup, file: RegistrationFile) -> None:
+        settings = file.settings
+        agents, catalog = self._consul.agents(file), self._consul.catalog(settings)
+        by_agents = settings.mode is Mode.AGENT
+        registry: Registry = agents if by_agents else catalog
+        wishes = Wishes(settings=settings, pods=self._pods, namespaces=self._labels)
+        events = PodEvents(events=Events(kube=self._kube))
+        registrar = Registrar(
+            settings=settings,
+            pods=self._pods,
+            wishes=wishes,
+            registry=registry,
+            lead=self._lead,
+            tell=events.tell,
+        )
+
+        async def nodes() -> frozenset[str]:
+            return self._pods.nodes() | await catalog.places()
+
+        comparison = Comparison(
+            nodes=nodes, compare=self._queue.add, leading=lambda: self._lead.leading
+        )
+        retired = Retired(
+            registry=catalog if by_agents else agents,
+            cluster=settings.cluster,
+            pods=self._pods,
+            nodes=nodes,
+            is_compared=lambda: comparison.is_complete,
+        )
+
+        async def reconcile(node: str) -> float | None:
+            again = await registrar.reconcile(node)
+            comparison.done(node)
+            if again is not None:
+                asyncio.get_running_loop().call_later(CONFIRM_S, self._relist.ask)
+            return again
+
+        def led_anew() -> None:
+            registrar.forget_all()
+            wishes.forget_all()
+            comparison.ask_at_once()
+
+        def something_unknown() -> None:
+            comparison.ask()
+            retired.ask()
+
+        drift = DriftWatch(
+            witness=self._consul.witness(settings),
+            leading=lambda: self._lead.leading,
+            settled=lambda: registrar.settled,
+            compare=lambda node: self._queue.add_after(node, delay=SETTLE_S),
+            unknown=something_unknown,
+            recovered=comparison.ask_at_once,
+        )
+        self._led_anew = led_anew
+        self._labels.subscribe(comparison.ask_at_once)
+        for state in registrar.states():
+            REGISTRATIONS.labels(state=state).set_function(partial(registrar.count, state))
+        REGISTRATION_AGE.set_function(lambda: comparison.age)
+        REJECTED_ANNOTATIONS.count = wishes.rejected
+        for _ in range(WORKERS):
+            tasks.create_task(work(name="register", queue=self._queue, reconcile=reconcile))
+        for task in (comparison.run(), drift.run(), events.run(), retired.run()):
+            tasks.create_task(task)
+        if by_agents:
+            tasks.create_task(
+                keep_fresh(
+                    agents=agents,
+                    pods=self._pods,
+                    settled=lambda: registrar.settled,
+                    leading=lambda: self._lead.leading,
+                )
+            )
+
+    async def _named(self) -> RegistrationFile:
+        """The settings, with the cluster's identity when they give it no name."""
+        while not self._file.settings.cluster:
+            try:
+                identity = await cluster_identity(self._kube)
+            except KubeError as error:
+                _log.warning(
+                    "nothing is registered: registration.clusterName is not set, and the "
+                    "cluster's identity can't be read: %s",
+                    str(error).strip(),
+                )
+                await asyncio.sleep(IDENTITY_RETRY_S)
+            else:
+                settings = self._file.settings_of(cluster=identity)
+                return dataclasses.replace(self._file, settings=settings)
+        return self._file

@@ -1,0 +1,191 @@
+"""Keeps in Consul what Pods' annotations ask for: gather, plan, apply, report, node by node."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from consul_nginx.consul.errors import ConsulConflict, ConsulError
+from consul_nginx.loops.brake import CONFIRM_S, Brake
+from consul_nginx.loops.lead import Lead
+from consul_nginx.loops.pods import Pods
+from consul_nginx.loops.wishes import Wishes
+from consul_nginx.metrics import REGISTRATION_DRIFT
+from consul_nginx.model.registration import (
+    Changes,
+    Held,
+    Mode,
+    Owner,
+    Place,
+    RegistrationSettings,
+)
+from consul_nginx.registrar.difference import difference
+from consul_nginx.registrar.outcome import Outcome, Settled, Told
+
+_log = logging.getLogger(__name__)
+
+# A list that is asked for when it can confirm what is missing has come by then.
+LOOK_AGAIN_S = CONFIRM_S + 2
+
+
+class Registry(Protocol):
+    """Where registrations are: on the nodes' agents, or in Consul's catalog."""
+
+    async def places(self) -> frozenset[str]:
+        """Nodes for which Consul is known to hold something of ours; raises ``ConsulError``."""
+
+    async def read(self, place: Place) -> Mapping[str, Held]:
+        """What Consul holds there, by ID; raises ``ConsulError``."""
+
+    async def apply(self, place: Place, changes: Changes) -> Mapping[str, str]:
+        """Write; returns what Consul refused, by ID, and why. Raises ``ConsulError``."""
+
+
+class Registrar:
+    """``tell`` is called for each Pod that something is to be said about."""
+
+    def __init__(
+        self,
+        *,
+        settings: RegistrationSettings,
+        pods: Pods,
+        wishes: Wishes,
+        registry: Registry,
+        lead: Lead,
+        tell: Callable[[Told], None],
+    ) -> None:
+        self._settings = settings
+        self._pods = pods
+        self._wishes = wishes
+        self._registry = registry
+        self._lead = lead
+        self._tell = tell
+        self._brake = Brake(lists=lambda: pods.lists)
+        self._settled: dict[str, Settled] = {}
+        self._failing: set[str] = set()
+
+    async def reconcile(self, node: str) -> float | None:
+        """Bring what Consul holds for one node to what its Pods ask for.
+
+        Returns in how many seconds to come again, because of Pods that are missing until another
+        list confirms it; None when everything is done.
+        """
+        self._lead.require()
+        place = self._pods.place(node)
+        try:
+            held = await self._registry.read(place)
+            asked = self._wishes.of(node)
+            missed = self._look_for_missing(node, held)
+            changes = difference(
+                wanted=asked.registrations,
+                held=held,
+                cluster=self._settings.cluster,
+                may_remove=self._may_remove,
+            )
+            self._lead.require()
+            refused = await self._registry.apply(place, changes)
+        except ConsulConflict:
+            raise
+        except ConsulError as error:
+            if self._is_deserted(node):
+                return None
+            self._failed(node, error)
+            raise
+        self._report(node, Outcome(asked=asked, changes=changes, refused=refused, missed=missed))
+        return LOOK_AGAIN_S if missed else None
+
+    @property
+    def settled(self) -> Mapping[str, Settled]:
+        """What the latest comparison of each node found."""
+        return self._settled
+
+    def states(self) -> Counter[str]:
+        """Number of registrations by state."""
+        nodes = tuple(self._settled.values())
+        return Counter(
+            registered=sum(len(node.written) for node in nodes),
+            refused=sum(node.refused for node in nodes),
+            missed=sum(node.missed for node in nodes),
+            pending=sum(node.pending for node in nodes),
+        )
+
+    def count(self, state: str) -> int:
+        """Number of registrations in one state."""
+        return self.states()[state]
+
+    def forget_all(self) -> None:
+        """Another replica led meanwhile: what was settled here is old."""
+        self._settled.clear()
+
+    def _look_for_missing(self, node: str, held: Mapping[str, Held]) -> int:
+        """Tell the brake of Pods that are missing; returns how many registrations it keeps."""
+        ours = [
+            item.owner
+            for item in held.values()
+            if item.owner is not None and item.owner.cluster == self._settings.cluster
+        ]
+        missing = [owner.pod_uid for owner in ours if self._is_missing(owner)]
+        self._brake.missing(node=node, uids=missing, held=len(ours))
+        return sum(self._brake.holds(uid) for uid in missing)
+
+    def _is_missing(self, owner: Owner) -> bool:
+        """Whether the Pod is not there although it should be known, and nobody saw it end."""
+        uid = owner.pod_uid
+        return (
+            self._pods.covers(owner.namespace)
+            and not self._pods.lives(uid)
+            and not self._pods.ended(uid)
+        )
+
+    def _may_remove(self, owner: Owner) -> bool:
+        if not self._pods.covers(owner.namespace) or not self._wishes.known:
+            return False
+        return not self._is_missing(owner) or not self._brake.holds(owner.pod_uid)
+
+    def _is_deserted(self, node: str) -> bool:
+        """Whether an agent that does not answer may be left alone: it has nothing of ours to hold.
+
+        What it does hold of an earlier time is found when it answers again, see ``drift.py``.
+        """
+        return (
+            self._settings.mode is Mode.AGENT
+            and not self._wishes.of(node).registrations
+            and not self._settled.get(node, Settled()).written
+        )
+
+    def _report(self, node: str, outcome: Outcome) -> None:
+        self._recovered(node)
+        before = self._settled.get(node)
+        if before is not None and (drifted := outcome.drift(before)):
+            _log.warning("%d registrations of node %s were changed by others", len(drifted), node)
+            REGISTRATION_DRIFT.labels(state="found").inc(len(drifted))
+            REGISTRATION_DRIFT.labels(state="repaired").inc(len(drifted - outcome.refused.keys()))
+        self._settled[node] = outcome.settled()
+        for told in outcome.told():
+            self._tell(told)
+        if not outcome.missed and not self._pods.on(node):
+            self._settled.pop(node, None)
+            self._wishes.forget(node)
+            self._pods.forget_if_empty(node)
+
+    def _failed(self, node: str, error: ConsulError) -> None:
+        where = self._where(node)
+        if where not in self._failing:
+            self._failing.add(where)
+            _log.warning("registrations wait: %s does not take them: %s", where, error)
+        before = self._settled.get(node, Settled())
+        asked = self._wishes.of(node).registrations
+        new = [item for item in asked if before.written.get(item.content.id) != item]
+        self._settled[node] = dataclasses.replace(before, pending=len(new))
+
+    def _recovered(self, node: str) -> None:
+        where = self._where(node)
+        if where in self._failing:
+            self._failing.discard(where)
+            _log.info("%s takes registrations again", where)
+
+    def _where(self, node: str) -> str:
+        return f"Consul's agent of node {node}" if self._settings.mode is Mode.AGENT else "Consul"
