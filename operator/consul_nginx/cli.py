@@ -13,12 +13,11 @@ import click
 
 from consul_nginx import logs
 from consul_nginx.commands.cleanup import cleanup
-from consul_nginx.commands.options import consul_options, url
+from consul_nginx.commands.options import consul_options, object_ref, url
 from consul_nginx.commands.registrations import registrations
 from consul_nginx.consul.transport import PooledTransport
 from consul_nginx.handlers import check, operator
 from consul_nginx.kube.client import connect
-from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.model.policy import Policy
 from consul_nginx.resources.policy import PolicyError, parse_policy
 from consul_nginx.resources.registration import (
@@ -53,17 +52,6 @@ def _registration(
         return parse_registration_file(value.read_text(encoding="utf-8"))
     except (RegistrationFileError, OSError, UnicodeDecodeError) as error:
         raise click.BadParameter(f"{value}: {error}", param_hint=parameter.opts[0]) from error
-
-
-def _lease(
-    _context: click.Context, parameter: click.Parameter, value: str | None
-) -> ObjectRef | None:
-    if value is None:
-        return None
-    namespace, _, name = value.partition("/")
-    if not namespace or not name or "/" in name:
-        raise click.BadParameter(f"{value!r} is not NAMESPACE/NAME", param_hint=parameter.opts[0])
-    return ObjectRef(namespace=namespace, name=name)
 
 
 def _identity(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str:
@@ -118,7 +106,7 @@ def _identity(_context: click.Context, _parameter: click.Parameter, value: str |
     "--lease",
     envvar="CONSUL_NGINX_LEASE",
     show_envvar=True,
-    callback=_lease,
+    callback=object_ref,
     help="NAMESPACE/NAME of the Lease by which replicas agree on who writes. Without it: this one.",
 )
 @click.option(

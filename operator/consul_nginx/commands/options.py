@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from consul_nginx.consul.transport import tls_context
+from consul_nginx.model.kubernetes import ObjectRef
 
 
 def url(_context: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -18,6 +19,18 @@ def url(_context: click.Context, parameter: click.Parameter, value: str) -> str:
             param_hint=parameter.opts[0],
         )
     return value
+
+
+def object_ref(
+    _context: click.Context, parameter: click.Parameter, value: str | None
+) -> ObjectRef | None:
+    """Callback of an option that names an object with its namespace."""
+    if value is None:
+        return None
+    namespace, _, name = value.partition("/")
+    if not namespace or not name or "/" in name:
+        raise click.BadParameter(f"{value!r} is not NAMESPACE/NAME", param_hint=parameter.opts[0])
+    return ObjectRef(namespace=namespace, name=name)
 
 
 def _ca_file(

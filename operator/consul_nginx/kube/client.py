@@ -308,13 +308,16 @@ async def connect() -> AsyncIterator[KubeClient]:
     """Connect with the pod's service account, or with the kubeconfig outside a cluster.
 
     Certificates are verified, but not with ``VERIFY_X509_STRICT``, which Python ≥ 3.13 sets by
-    default and which refuses the CAs of many clusters.
+    default and which refuses the CAs of many clusters. Raises ``KubeRefused`` without either.
     """
     settings = Configuration()
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         config.load_incluster_config(client_configuration=settings)
     else:
-        await config.load_kube_config(client_configuration=settings)
+        try:
+            await config.load_kube_config(client_configuration=settings)
+        except config.ConfigException as error:
+            raise KubeRefused(f"no kubeconfig to connect with: {error}") from error
     settings.disable_strict_ssl_verification = True
     settings.trace_configs = [trace_config()]
     async with ApiClient(configuration=settings) as api:
