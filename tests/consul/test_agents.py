@@ -98,6 +98,21 @@ async def test_readiness_of_what_the_agent_lost_is_a_conflict(agents, place, wan
     assert (await agents.read(place))[kept.content.id].ready is False
 
 
+async def test_a_readiness_check_that_somebody_replaced_is_missing(
+    agents, place, wanted, consul, registering, cluster
+):
+    one = wanted()
+    await agents.apply(place, registering(one))
+    another = {"ID": f"readiness:{one.content.id}", "Name": "x", "ServiceID": one.content.id,
+               "Notes": f"consul-nginx-operator in cluster {cluster}",
+               "TCP": "127.0.0.1:1", "Interval": "1h"}  # fmt: skip
+    consul.ask("agent/check/register", another)
+    held = await agents.read(place)
+    assert held[one.content.id].ready is None
+    await agents.apply(place, registering(one, held=held))
+    assert (await agents.read(place))[one.content.id].ready is True
+
+
 async def test_what_is_gone_needs_no_removal(agents, place, wanted, registering):
     one = wanted()
     await agents.apply(place, registering(one))

@@ -163,7 +163,8 @@ def _held(raw: Any, *, checks: Iterable[Any], cluster: str) -> Held:
         said = field_of(check, "Notes", str, "")
         if check_id == readiness_id(service_id):
             ready_version = field_of(check, "ModifyIndex", int, 0)
-            if said == notes(cluster):
+            # Of another type it isn't the check that we wrote, and can't be told anything.
+            if said == notes(cluster) and field_of(check, "Type", str, "") in ("", "ttl"):
                 ready = field_of(check, "Status", str) == PASSING
             fingerprints |= set(_FINGERPRINT.findall(field_of(check, "Name", str, "")))
         elif check_id == asked_id(service_id, fingerprint=said):
