@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 import pytest
+from prometheus_client import REGISTRY
 
 from consul_nginx.consul.agents import AgentRegistrations
 from consul_nginx.consul.api import Api
@@ -110,3 +111,19 @@ async def test_a_token_that_consul_does_not_know_is_refused_as_a_whole(
     catalog = CatalogRegistrations(cluster=cluster, api=api_with(guarded_http, str(uuid.uuid4())))
     with pytest.raises(ConsulRefused, match="ACL not found"):
         await catalog.apply(place, registering(wanted()))
+
+
+async def test_a_synthetic_node_that_may_not_be_made_is_refused_and_counted(
+    guarded_http, token, cluster, place, wanted, registering
+):
+    secret = token('node_prefix "" { policy = "read" } service_prefix "web" { policy = "write" }')
+    catalog = CatalogRegistrations(cluster=cluster, api=api_with(guarded_http, secret))
+    before = refused_nodes()
+    with pytest.raises(ConsulRefused, match="node:write"):
+        await catalog.apply(place, registering(wanted()))
+    assert refused_nodes() == before + 1
+
+
+def refused_nodes():
+    labels = {"kind": "node", "result": "refused"}
+    return REGISTRY.get_sample_value("consul_nginx_registration_writes_total", labels) or 0

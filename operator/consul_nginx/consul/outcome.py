@@ -32,7 +32,7 @@ class Outcome:
         self.conflicts.append(f"{service_id}: {words(reason)}")
 
     def failed(self, kind: str, error: ConsulError) -> None:
-        """Nobody knows whether Consul has it."""
+        """It was in a request that failed as a whole."""
         REGISTRATION_WRITES.labels(kind=kind, result=error.kind).inc()
 
     def told(self) -> Mapping[str, str]:

@@ -16,6 +16,7 @@ from consul_nginx.consul import registered
 from consul_nginx.consul.api import Api, decoded, encoded
 from consul_nginx.consul.errors import (
     ConsulConflict,
+    ConsulError,
     ConsulRefused,
     ConsulUnavailable,
 )
@@ -270,6 +271,7 @@ class CatalogRegistrations:
             objections = await self._transact(writes)
         except ConsulRefused as error:
             if error.status not in _TOO_MUCH or (len(writes) == 1 and not writes[0].id):
+                _count(writes, error, outcome)
                 raise
             if len(writes) == 1:
                 outcome.refuse(writes[0].kind, writes[0].id, reason=str(error))
@@ -280,8 +282,7 @@ class CatalogRegistrations:
             await self._send(writes[middle:], outcome)
             return
         except ConsulUnavailable as error:
-            for write in writes:
-                outcome.failed(write.kind, error)
+            _count(writes, error, outcome)
             raise
         rest = []
         for position, write in enumerate(writes):
@@ -289,7 +290,9 @@ class CatalogRegistrations:
             if reason is None:
                 rest.append(write)
             elif not write.id:
-                raise _node_error(reason)
+                refused = _node_error(reason)
+                _count(writes, refused, outcome)
+                raise refused
             elif reason.endswith(_STALE):
                 outcome.conflict(write.kind, write.id, reason=reason)
             else:
@@ -335,6 +338,11 @@ def _batches(writes: Iterable[_Write]) -> Iterator[Sequence[_Write]]:
         batch.append(write)
     if batch:
         yield batch
+
+
+def _count(writes: Iterable[_Write], error: ConsulError, outcome: Outcome) -> None:
+    for write in writes:
+        outcome.failed(write.kind, error)
 
 
 def _on_check(verb: str, check: Mapping[str, Any]) -> Mapping[str, Any]:
