@@ -71,6 +71,11 @@ class Registry:
         self.away = False
         self.refuses: dict[str, str] = {}
         self.writes = 0
+        self.tidied: list[str] = []
+
+    async def tidy(self, place: Place) -> bool:
+        self.tidied.append(place.node)
+        return True
 
     async def places(self) -> frozenset[str]:
         return frozenset(self.held)
@@ -187,6 +192,21 @@ async def test_a_pod_that_was_told_to_end_is_removed_at_once(world: World) -> No
         world.pods.put(raw)
     assert await world.reconcile() is None
     assert world.names() == {}
+
+
+async def test_a_node_without_pods_and_registrations_leaves_nothing_in_consul(world: World) -> None:
+    world.listed(pod_raw())
+    await world.reconcile()
+    world.pods.remove(pod_raw(version=2))
+    await world.reconcile()
+    assert world.registry.tidied == [NODE]
+
+
+async def test_what_others_have_on_a_node_keeps_it(world: World) -> None:
+    world.hold("db", marked=False)
+    world.listed()
+    await world.reconcile()
+    assert world.registry.tidied == []
 
 
 async def test_many_pods_that_merely_vanished_stay_until_it_is_confirmed(world: World) -> None:

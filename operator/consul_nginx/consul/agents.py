@@ -106,6 +106,10 @@ class AgentRegistrations:
                 await _attempt(outcome, "deregister", held.content.id, _remove(api, held))
         return outcome.told()
 
+    async def tidy(self, place: Place) -> bool:  # noqa: ARG002 - as the catalog's registry
+        """An agent's node is Consul's own: there is nothing to remove."""
+        return False
+
     async def refresh(self, place: Place, ready: Mapping[str, bool]) -> Mapping[str, str]:
         """Refresh the TTL checks of registrations, by ID, with their Pods' readiness.
 

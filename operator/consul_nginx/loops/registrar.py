@@ -43,6 +43,9 @@ class Registry(Protocol):
     async def apply(self, place: Place, changes: Changes) -> Mapping[str, str]:
         """Write; returns what Consul refused, by ID, and why. Raises ``ConsulError``."""
 
+    async def tidy(self, place: Place) -> bool:
+        """Remove what was made for a node that has nothing; whether it did. Raises likewise."""
+
 
 class Registrar:
     """``tell`` is called for each Pod that something is to be said about."""
@@ -87,6 +90,8 @@ class Registrar:
             )
             self._lead.require()
             refused = await self._registry.apply(place, changes)
+            if not self._pods.on(node) and len(held) == len(changes.remove):
+                await self._registry.tidy(place)
         except ConsulConflict:
             raise
         except ConsulError as error:
