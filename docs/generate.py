@@ -6,6 +6,7 @@ python docs/generate.py --check   exit 1 and name what is old
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,11 @@ from consul_nginx import cli, metrics
 from consul_nginx.agent import metrics as agent_metrics
 from consul_nginx.agent.state import Nginx, Serving, State
 from consul_nginx.agent.stub_status import Connections
+from consul_nginx.registrar import meta, offers, tags, variables
+from consul_nginx.registrar.identity import MAX_LENGTH as MAX_ID
+from consul_nginx.registrar.keys import LONG_PREFIX, MAX_KEYS, PREFIX
+from consul_nginx.registrar.vocabulary import VOCABULARY, Word
+from consul_nginx.registrar.warnings import Reason
 from consul_nginx.resources.base import API_VERSION
 from consul_nginx.resources.crds import KINDS, manifests, object_schema
 
@@ -38,6 +44,7 @@ def files() -> dict[str, str]:
         **pages,
         "docs/reference/metrics.md": _metrics_page(),
         "docs/reference/flags.md": _flags_page(),
+        "docs/reference/annotations.md": _annotations_page(),
     }
 
 
@@ -126,7 +133,7 @@ def _metric_row(metric: Metric, *, labels: tuple[str, ...]) -> str:
 def _flags_page() -> str:
     lines = [NOTE, "# Command line\n"]
     for name, command in cli.main.commands.items():
-        lines += [f"## `consul-nginx {name}`\n", f"{command.help}\n"]
+        lines += [f"## `consul-nginx {name}`\n", f"{inspect.cleandoc(command.help or '')}\n"]
         lines += ["| flag | environment | default | meaning |", "|---|---|---|---|"]
         lines += [_flag_row(item) for item in command.params if isinstance(item, click.Option)]
         lines.append("")
@@ -138,6 +145,57 @@ def _flag_row(option: click.Option) -> str:
     default = f"`{option.default}`" if option.show_default else ""
     required = "required" if option.required else default
     return f"| `{option.opts[0]}` | {environment} | {required} | {option.help} |"
+
+
+_ANNOTATIONS = f"""# Annotations of Pods
+
+Keys that Registrator reads from a container's environment, on a Pod (in a Deployment: on its
+template). `{PREFIX}X` is for all ports of the Pod, `{PREFIX}<port>_X` for one of them, where it
+beats the other even if it is empty. `{PREFIX}<port>_udp_X` is for one protocol,
+`{PREFIX}<port>-<port>_X` for a range; the most precise key counts. `{LONG_PREFIX}X`
+means the same as `{PREFIX}X`. Every `containerPort` with TCP or UDP is registered; a Pod without
+any such key is left alone.
+
+`consul-nginx registrations -f FILE` prints what a manifest would register.
+"""
+
+
+def _annotations_page() -> str:
+    names = ", ".join(f"`$({name})`" for name in variables.NAMES)
+    return "\n".join(
+        [
+            NOTE,
+            _ANNOTATIONS,
+            "## Keys\n",
+            "| after `SERVICE_` or `SERVICE_<port>_` | example | meaning | without it |",
+            "|---|---|---|---|",
+            *map(_word_row, VOCABULARY),
+            "| any other, but `CHECK_…` | `eu-west` | Meta, with the key in lower case. | |",
+            "",
+            "Checks: the first of `CHECK_HTTP`, `CHECK_HTTPS`, `CHECK_CMD`, `CHECK_SCRIPT`, "
+            "`CHECK_TTL`, `CHECK_TCP` and\n`CHECK_GRPC` that is not empty. Durations are Go's: "
+            "`10s`, `1m30s`. Mode `agent` runs them; in mode `catalog`\nonly consul-esm does, and "
+            "else the Pod's readiness decides.\n",
+            f"In `NAME`, `ID`, `TAGS` and Meta, {names}\nare the Pod's own values.\n",
+            "## Limits\n",
+            f"Names as a ServiceMapping can name them; IDs up to {MAX_ID} characters; "
+            f"{tags.MAX_TAGS} tags; {meta.MAX_PAIRS} pairs of Meta,\nfour of them the operator's, "
+            f"values up to {meta.MAX_VALUE_BYTES} bytes; {MAX_KEYS} keys for one port; "
+            f"{offers.MAX_PORTS} ports.\n",
+            "## Warnings\n",
+            "Events on the Pod, lines of the command, and the metric's label. What costs a "
+            "registration costs it only\nto the ports that use the key.\n",
+            "| reason | meaning | costs a registration |",
+            "|---|---|---|",
+            *(f"| `{r.value}` | {r.meaning} | {'yes' if r.refuses else ''} |" for r in Reason),
+            "",
+        ]
+    )
+
+
+def _word_row(word: Word) -> str:
+    example = word.example.replace("|", "\\|")
+    return f"| `{word.name}` | `{example}` | {word.meaning} | {word.default} |"
 
 
 def main() -> int:

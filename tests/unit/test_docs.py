@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from consul_nginx.commands.manifests import pods_in
 from consul_nginx.resources.base import Invalid
 from consul_nginx.resources.load_balancer import parse_load_balancer
 from consul_nginx.resources.policy import parse_policy
@@ -132,6 +133,8 @@ def test_what_the_pages_show_in_yaml_can_be_used(page: str, text: str):
 def parse(raw: dict[str, Any]) -> Any:
     """A whole object, or a part of one as the pages show them."""
     match raw:
+        case {"kind": "Deployment"}:
+            return pods_in(yaml.safe_dump(raw), namespace="default")
         case {"kind": "LoadBalancer", "metadata": {"name": name}}:
             return parse_load_balancer({**raw, "metadata": metadata(name)})
         case {"kind": "ServiceMapping", "metadata": {"name": name}}:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -243,6 +245,20 @@ def test_a_bad_option_exits_with_1_and_names_it(run, options, message):
     done = run(POD.replace("      namespace: shop\n", ""), options=options)
     assert done.exit_code == 1
     assert message in done.stderr
+
+
+def test_the_tasks_page_shows_what_the_command_prints(repository, tmp_path, monkeypatch):
+    page = (repository / "docs" / "tasks.md").read_text()
+    _, _, section = page.partition("## Move a compose file's SERVICE_* lines over\n")
+    [shown] = re.findall(
+        r"```yaml\n(.*?)```.*?```\n\$ consul-nginx (.*?)\n(.*?)```", section, re.S
+    )[:1]
+    manifest, command, printed = shown
+    (tmp_path / "test-server.yaml").write_text(manifest)
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, shlex.split(command))
+    assert done.exit_code == 0
+    assert printed == done.stdout
 
 
 def test_standard_input_is_read_by_the_real_program():
