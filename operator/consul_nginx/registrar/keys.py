@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from consul_nginx.model.kubernetes import GROUP
-from consul_nginx.registrar.offers import Offer
+from consul_nginx.registrar.offers import TCP, UDP, Offer
 from consul_nginx.registrar.warnings import Reason, Refused, shown_key
 
 PREFIX = "SERVICE_"
@@ -28,9 +29,19 @@ class Scope:
     protocol: str = ""
     is_range: bool = True
 
-    def covers(self, offer: Offer) -> bool:
-        """Whether a port is meant."""
-        return self.low <= offer.port <= self.high and self.protocol in ("", offer.protocol)
+    def has_one_of(self, ports: Sequence[int]) -> bool:
+        """Whether one of these ports, in their order, is in the range."""
+        position = bisect_left(ports, self.low)
+        return position < len(ports) and ports[position] <= self.high
+
+    def of(self, by_port: Sequence[Offer]) -> Iterator[Offer]:
+        """Those that are meant, of ports in their order."""
+        for position in range(bisect_left(by_port, self.low, key=_port_of), len(by_port)):
+            offer = by_port[position]
+            if offer.port > self.high:
+                return
+            if self.protocol in ("", offer.protocol):
+                yield offer
 
     @property
     def vagueness(self) -> tuple[int, bool, bool, int]:
@@ -73,45 +84,61 @@ class Values:
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
-    """All annotations of a Pod."""
+    """All annotations of a Pod: those for all ports, and the others."""
 
     generic: tuple[Key, ...]
     scoped: tuple[Key, ...]
-
-    def of(self, offer: Offer) -> Values:
-        """What holds for a port: a key that names it beats a generic one, also when it is empty.
-
-        Raises ``Refused`` when two annotations that differ mean the same, or there are too many.
-        """
-        covering = [key for key in self.scoped if key.scope.covers(offer)]
-        if len(covering) + len(self.generic) > MAX_KEYS:
-            raise Refused(
-                Reason.TOO_MANY_KEYS,
-                f"{len(covering) + len(self.generic)} keys that begin with {PREFIX} mean one port; "
-                f"leave at most {MAX_KEYS}",
-            )
-        found: dict[str, Key] = {}
-        for key in (*sorted(covering, key=lambda key: key.scope.vagueness), *self.generic):
-            first = found.setdefault(key.word, key)
-            if first.scope == key.scope and first.value != key.value:
-                raise Refused(
-                    Reason.CONFLICTING_KEYS,
-                    f"{shown_key(first.written)} and {shown_key(key.written)} mean the same and "
-                    "have different values; leave one of them",
-                )
-        return Values(by_word=found)
 
     def value_for_all(self, word: str) -> Key | None:
         """The generic annotation of a Pod that declares no ports."""
         return next((key for key in self.generic if key.word == word and key.value), None)
 
-    def unused(self, offers: tuple[Offer, ...]) -> list[str]:
+    def by_offer(self, offers: Iterable[Offer]) -> Mapping[Offer, tuple[Key, ...]]:
+        """What is annotated for each port; little more than ``MAX_KEYS``, however much there is."""
+        found: dict[Offer, list[Key]] = {offer: [] for offer in offers}
+        room = sorted(found, key=_port_of)
+        for key in self.scoped:
+            full = False
+            for offer in key.scope.of(room):
+                found[offer].append(key)
+                full = full or len(found[offer]) > MAX_KEYS
+            if full:
+                room = [offer for offer in room if len(found[offer]) <= MAX_KEYS]
+        return {offer: (*scoped, *self.generic) for offer, scoped in found.items()}
+
+    def unused(self, offers: Sequence[Offer]) -> list[str]:
         """Annotations for ports that the Pod does not offer."""
+        offered = {
+            protocol: sorted(offer.port for offer in offers if protocol in ("", offer.protocol))
+            for protocol in ("", TCP, UDP)
+        }
         return [
             shown_key(key.written)
             for key in self.scoped
-            if not any(key.scope.covers(offer) for offer in offers)
+            if not key.scope.has_one_of(offered[key.scope.protocol])
         ]
+
+
+def values_of(keys: tuple[Key, ...]) -> Values:
+    """What holds for a port: a key that names it beats a generic one, also when it is empty.
+
+    Raises ``Refused`` when two annotations that differ mean the same, or there are too many.
+    """
+    if len(keys) > MAX_KEYS:
+        raise Refused(
+            Reason.TOO_MANY_KEYS,
+            f"more than {MAX_KEYS} keys that begin with {PREFIX} mean one port; leave some out",
+        )
+    found: dict[str, Key] = {}
+    for key in sorted(keys, key=lambda key: key.scope.vagueness):
+        first = found.setdefault(key.word, key)
+        if first.scope == key.scope and first.value != key.value:
+            raise Refused(
+                Reason.CONFLICTING_KEYS,
+                f"{shown_key(first.written)} and {shown_key(key.written)} mean the same and "
+                "have different values; leave one of them",
+            )
+    return Values(by_word=found)
 
 
 def is_key(written: str) -> bool:
@@ -147,3 +174,7 @@ def _parsed(annotations: Mapping[str, str]) -> Iterator[Key]:
 
 def _port(text: str, *, default: int) -> int:
     return int(text) if _PORT.fullmatch(text) else default
+
+
+def _port_of(offer: Offer) -> int:
+    return offer.port

@@ -28,16 +28,17 @@ def service_meta(port: Port, context: Context) -> dict[str, str]:
         if word.startswith(CHECK_PREFIX):
             continue
         key = by_word[word]
+        if len(pairs) == _ROOM:
+            surplus.append(shown_key(key.written))
+            continue
         value = context.expand(key.value, key=key)
         objection = _objection(word, value)
         if objection:
             warnings.add(
                 Reason.META_DROPPED, f"{shown_key(key.written)}: {shown(value)}: {objection}"
             )
-        elif len(pairs) < _ROOM:
-            pairs[word] = value
         else:
-            surplus.append(shown_key(key.written))
+            pairs[word] = value
     if surplus:
         warnings.add(
             Reason.META_DROPPED,

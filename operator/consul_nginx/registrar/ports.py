@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from consul_nginx.registrar.context import Context, Port
-from consul_nginx.registrar.keys import Keys, Values
+from consul_nginx.registrar.keys import Keys, Values, values_of
 from consul_nginx.registrar.offers import MAX_PORTS, Offer, declared, named
 from consul_nginx.registrar.scalars import number
 from consul_nginx.registrar.warnings import (
@@ -27,6 +27,7 @@ def ports_of(keys: Keys, context: Context) -> tuple[Port, ...]:
     """
     offers = declared(context.pod) or _named(keys, context)
     _warn_of_unused(keys, offers, context)
+    _refuse_surplus(offers, context)
     found = tuple(_wanted(offers, keys, context))
     _warn_of_same_port(found, context)
     return found
@@ -45,17 +46,21 @@ def _named(keys: Keys, context: Context) -> tuple[Offer, ...]:
 
 
 def _wanted(offers: tuple[Offer, ...], keys: Keys, context: Context) -> Iterator[Port]:
-    for position, offer in enumerate(offers):
+    for offer, found in keys.by_offer(offers[:MAX_PORTS]).items():
         with context.warnings.refusals(str(offer)):
-            if position >= MAX_PORTS:
-                raise Refused(
-                    Reason.TOO_MANY_PORTS,
-                    f"the Pod offers {len(offers)} ports; at most {MAX_PORTS} are registered",
-                )
-            values = keys.of(offer)
+            values = values_of(found)
             implicit = values.given("name") is None
             if not _is_ignored(values, context) and not (context.settings.explicit and implicit):
                 yield Port(offer=offer, values=values, among_others=len(offers) > 1)
+
+
+def _refuse_surplus(offers: tuple[Offer, ...], context: Context) -> None:
+    with context.warnings.refusals(""):
+        if len(offers) > MAX_PORTS:
+            raise Refused(
+                Reason.TOO_MANY_PORTS,
+                f"the Pod offers {len(offers)} ports; only the first {MAX_PORTS} are registered",
+            )
 
 
 def _is_ignored(values: Values, context: Context) -> bool:

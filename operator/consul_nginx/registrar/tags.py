@@ -11,6 +11,7 @@ from consul_nginx.registrar.offers import UDP
 from consul_nginx.registrar.warnings import invalid
 
 MAX_TAGS = 128
+MAX_LENGTH = 8192
 
 _COMMA = re.compile(r"(?<!\\),")
 
@@ -27,10 +28,13 @@ def service_tags(port: Port, context: Context) -> tuple[str, ...]:
 
 
 def _written(key: Key, context: Context) -> tuple[str, ...]:
+    if len(key.value) > MAX_LENGTH:
+        raise invalid(key.written, key.value, f"longer than {MAX_LENGTH} characters")
     pieces = (piece.replace("\\,", ",").strip() for piece in _COMMA.split(key.value))
-    found = tuple(context.expand(piece, key=key) for piece in pieces if piece)
-    if len(found) > MAX_TAGS:
-        raise invalid(key.written, key.value, f"{len(found)} tags; leave at most {MAX_TAGS}")
+    written = [piece for piece in pieces if piece]
+    if len(written) > MAX_TAGS:
+        raise invalid(key.written, key.value, f"{len(written)} tags; leave at most {MAX_TAGS}")
+    found = tuple(context.expand(piece, key=key) for piece in written)
     for tag in found:
         if not is_tag(tag):
             raise invalid(

@@ -10,7 +10,7 @@ from consul_nginx.registrar.keys import Key
 from consul_nginx.registrar.warnings import Reason, Warnings, shown_key
 
 NAMES = ("POD_NAME", "POD_NAMESPACE", "POD_ORDINAL", "NODE_NAME", "POD_IP")
-MAX_LENGTH = 1024
+MAX_LENGTH = 512
 
 _USE = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_]*)\)", re.ASCII)
 # Five digits would be a Deployment's random suffix, not an ordinal.
