@@ -218,12 +218,85 @@ POLICIES = [
     Row("mappings[0].hosts", ["x"], NOT_STARTED),
 ]  # fmt: skip
 
+NOT_REGISTERED = "that port is not registered: `InvalidValue`"
+FORBIDDEN = "that port is not registered: `NotAllowed`"
+NOT_IN_META = "registered without it: `MetaDropped`"
+ANOTHER_ID = "registered with another ID: `IDChanged`"
+CHECK_NOT_RUN = "registered, nothing is run: `CheckNotRun`"
+WITHOUT_EFFECT = "registered as without it: `KeyUnused`"
+
+NUMBERS = ("0", "-1", "65536", "99999999999999999999", "80; } evil {", "8e1", "\u0668\u0660")
+
+ANNOTATIONS = [
+    *(
+        Row("SERVICE_80_NAME", value, NOT_REGISTERED)
+        for value in (
+            "; } evil {", "web\n", "web\u0000", "../../kv/secret", "$host", "a b", "w\u00e9b", LONG,
+        )
+    ),
+    Row("SERVICE_80_NAME", "vault", FORBIDDEN),
+    *(
+        Row("SERVICE_80_ID", value, NOT_REGISTERED)
+        for value in (
+            "../../kv/secret", "/a", "a//b", "a/../b", "a?b#c", "a%2fb", "a\u0000", "a\n", LONG,
+        )
+    ),
+    Row("SERVICE_80_ID", "c1:shop/web-1:81", ANOTHER_ID),
+    *(
+        Row("SERVICE_80_TAGS", value, NOT_REGISTERED)
+        for value in ("a\u0000", "a,b\nc", "x" * 600, "a," * 200, "," * 250_000)
+    ),
+    *(
+        Row("SERVICE_80_IP", value, NOT_REGISTERED)
+        for value in (
+            "127.0.0.1", "::1", "0.0.0.0", "::", "169.254.169.254", "fe80::1", "224.0.0.1",
+            "::ffff:127.0.0.1", "fe80::1%eth0; } evil {", "localhost", "example.com", "10.0.0.1/8",
+            "010.0.0.1", "2130706433",
+        )
+    ),
+    Row("SERVICE_80_IP", "10.9.9.9", FORBIDDEN),
+    *(Row("SERVICE_80_PORT", value, NOT_REGISTERED) for value in NUMBERS),
+    *(Row("SERVICE_80_WEIGHT", value, NOT_REGISTERED) for value in NUMBERS),
+    *(
+        Row("SERVICE_80_CHECK_HTTP", value, NOT_REGISTERED)
+        for value in ("/a b", "/ HTTP/1.1\r\nHost: evil", "/\u0000", "/%zz", "/\u00e9", LONG)
+    ),
+    *(
+        Row("SERVICE_80_CHECK_HTTP_METHOD", value, NOT_REGISTERED)
+        for value in ("GET / HTTP/1.1\r\n", "G T", LONG)
+    ),
+    *(
+        Row("SERVICE_80_CHECK_HEADER", value, NOT_REGISTERED)
+        for value in (
+            '{"Host": ', "[]", "5", '{"a": 5}', '{"a": "b\\r\\nc: d"}', '{"a b": "c"}',
+            "[" * 4000, LONG,
+        )
+    ),
+    *(
+        Row("SERVICE_80_CHECK_INTERVAL", value, NOT_REGISTERED)
+        for value in ("99999999999h", "0s", "-1s", "1e9s", "10", "9" * 10_000)
+    ),
+    Row("SERVICE_80_CHECK_INITIAL_STATUS", "green", NOT_REGISTERED),
+    *(Row("SERVICE_80_NAMESPACE", value, NOT_REGISTERED) for value in ("a/b", "*")),
+    Row("SERVICE_80_CHECK_SCRIPT", "rm -rf /", CHECK_NOT_RUN),
+    *(Row("SERVICE_80_NOTE", value, NOT_IN_META) for value in ("a\u0000", "a\nb", LONG)),
+    *(
+        Row(key, "x", NOT_IN_META)
+        for key in ("SERVICE_80_CONSUL_NGINX_POD_UID", "SERVICE_80_CONSUL-X", "SERVICE_80_A.B")
+    ),
+    *(
+        Row(key, "vault", WITHOUT_EFFECT)
+        for key in ("SERVICE_080_NAME", "SERVICE_99999999999999999999_NAME", "SERVICE_90-70_NAME")
+    ),
+]  # fmt: skip
+
 TABLES = {
     "Instances": INSTANCES,
     "Answers": ANSWERS,
     "Fields of custom resources": RESOURCES,
     "What belongs to others": ACTS,
     "The operator's policy file": POLICIES,
+    "Annotations of Pods": ANNOTATIONS,
 }
 
 

@@ -29,6 +29,8 @@ from consul_nginx.nginx.render import render
 from consul_nginx.plan.endpoints import select_endpoints
 from consul_nginx.plan.load_balancer import bound, plan_load_balancer
 from consul_nginx.plan.permissions import Permissions, consul_objection
+from consul_nginx.registrar.pod import parse_pod
+from consul_nginx.registrar.wanted import wanted
 from consul_nginx.resources.base import Invalid
 from consul_nginx.resources.load_balancer import parse_load_balancer
 from consul_nginx.resources.policy import PolicyError, parse_policy
@@ -36,6 +38,7 @@ from consul_nginx.resources.service_mapping import parse_service_mapping
 from unit.factories import load_balancer, mapping, mapping_raw, metadata
 from unit.hostile import (
     ACTS,
+    ANNOTATIONS,
     ANSWERS,
     HEAVIEST,
     INSTANCES,
@@ -55,6 +58,8 @@ from unit.hostile import (
     spec_of,
     written,
 )
+from unit.registrar.pods import pod_raw
+from unit.registrar.pods import settings as registration_settings
 
 
 def named(rows: list[Row]) -> Any:
@@ -363,3 +368,33 @@ def test_nothing_in_a_custom_resource_changes_the_tree_of_nginxs_directives(fiel
         return
     edge, web = (parsed, WEB) if field.startswith("nlb.") else (load_balancer(), parsed)
     assert told(edge=edge, mappings=[web]) in HARMLESS_ONES
+
+
+def registered(annotations: dict[str, str]) -> tuple[dict[str, Any], set[str]]:
+    """Registrations of two ports by their names, and reasons of warnings."""
+    found = wanted(
+        pod=parse_pod(pod_raw(annotations=annotations, ports=[80, 81])),
+        settings=registration_settings(
+            mode="agent",
+            allowed_ips=["10.8.0.0/16"],
+            rules=[{"namespaces": ["shop"], "services": ["web", "other"]}],
+        ),
+    )
+    return (
+        {item.content.name: item for item in found.registrations},
+        {str(warning.reason) for warning in found.warnings},
+    )
+
+
+@named(ANNOTATIONS)
+def test_a_hostile_annotation_costs_its_port_and_nothing_else(row: Row):
+    harmless = {"SERVICE_80_NAME": "web", "SERVICE_81_NAME": "other"}
+    check = "" if row.field.endswith("CHECK_SCRIPT") else "/"
+    harmless["SERVICE_80_CHECK_HTTP"] = check
+    before, reasons = registered(harmless)
+    assert not reasons
+    after, reasons = registered({**harmless, row.field: row.value})
+    outcome, _, reason = row.outcome.partition(": ")
+    assert reasons == {reason.strip("`")}
+    assert after["other"] == before["other"]
+    assert ("web" in after) is outcome.startswith("registered")
