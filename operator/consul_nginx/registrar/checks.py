@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from consul_nginx.model.registration import Check, Mode
+from consul_nginx.model.registration import Check, Mode, RegistrationSettings
 from consul_nginx.registrar.address import Endpoint
 from consul_nginx.registrar.context import Context, Port
 from consul_nginx.registrar.durations import duration
@@ -31,6 +31,10 @@ _PATH = re.compile(r"(?:[!-$&-~]|%[0-9A-Fa-f]{2})*", re.ASCII)
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}", re.ASCII)
 _METHOD = re.compile(r"[A-Za-z]{1,16}", re.ASCII)
 
+_ESM_RUNS = (
+    "consul-esm runs checks by HTTP and TCP only, the Pod's readiness decides; "
+    "registration.mode=agent in the chart's values has it run"
+)
 _NOT_RUN = (
     "nothing runs checks in mode catalog, the Pod's readiness decides; registration.mode=agent, or "
     "registration.esm=true with consul-esm, in the chart's values has them run"
@@ -57,8 +61,9 @@ def check_of(port: Port, endpoint: Endpoint, context: Context) -> Check | None:
         check = Check(
             definition={**definition, **_deregistration(values)}, initial_status=_status(values)
         )
-        if check.ttl is None and context.settings.mode is Mode.CATALOG and not context.settings.esm:
-            warnings.add(Reason.CHECK_NOT_RUN, f"{shown_key(key.written)}: {_NOT_RUN}")
+        if check.ttl is None and not _is_run(check, context.settings):
+            why = _ESM_RUNS if context.settings.esm else _NOT_RUN
+            warnings.add(Reason.CHECK_NOT_RUN, f"{shown_key(key.written)}: {why}")
         return check
     _warn_of_options(values, warnings)
     return None
@@ -73,7 +78,14 @@ def written_checks(check: Check | None, context: Context) -> frozenset[str]:
         # Before the Pod is ready, another initial status than critical would be untrue.
         early = not context.pod.ready and check.ttl is None and check.initial_status != CRITICAL
         return frozenset() if early else written
-    return written if context.settings.esm and check.ttl is None else frozenset()
+    return written if check.ttl is None and _is_run(check, context.settings) else frozenset()
+
+
+def _is_run(check: Check, settings: RegistrationSettings) -> bool:
+    """Whether somebody runs it: an agent every kind, consul-esm what it knows (its README)."""
+    if settings.mode is Mode.AGENT:
+        return True
+    return settings.esm and not check.definition.keys().isdisjoint(("HTTP", "TCP"))
 
 
 def _http(key: Key, values: Values, endpoint: Endpoint, _: Warnings) -> _Definition:
