@@ -15,6 +15,7 @@ from consul_nginx.commands.manifests import pods_in
 from consul_nginx.resources.base import Invalid
 from consul_nginx.resources.load_balancer import parse_load_balancer
 from consul_nginx.resources.policy import parse_policy
+from consul_nginx.resources.registration import parse_registration_file
 from consul_nginx.resources.service_mapping import parse_service_mapping
 from unit.factories import load_balancer_raw, mapping_raw, metadata
 
@@ -145,6 +146,12 @@ def parse(raw: dict[str, Any]) -> Any:
             return parse_service_mapping(mapping_raw(backends=backends))
         case {"policy": policy}:
             return parse_policy(yaml.safe_dump(policy))
+        case {"template": template}:
+            pod = {"kind": "Pod", **template, "spec": {"containers": []}}
+            pod["metadata"]["name"] = "shown"
+            return pods_in(yaml.safe_dump(pod), namespace="default")
+        case {"registration": registration}:
+            return parse_registration_file(yaml.safe_dump(registration))
         case {"lifecycle": _}:
             return raw
     raise AssertionError(f"no test knows what this is: {raw}")
