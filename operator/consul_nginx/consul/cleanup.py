@@ -10,6 +10,7 @@ from consul_nginx.consul.agents import AgentRegistrations
 from consul_nginx.consul.api import Api
 from consul_nginx.consul.errors import ConsulConflict, ConsulError, ConsulUnavailable
 from consul_nginx.consul.fields import MalformedError, field_of
+from consul_nginx.consul.members import members
 from consul_nginx.consul.synthetic import CatalogRegistrations, node_name
 from consul_nginx.model.registration import Changes, Held, Mode, Place
 
@@ -102,21 +103,18 @@ class Cleanup:
         return "the synthetic node stays: something that isn't this cluster's is on it"
 
     async def _agents_with_checks(self) -> list[Place]:
-        """Nodes with checks of ours, each with its agent's address."""
+        """Agents with checks of ours; one that doesn't live has no address."""
         wanted = [("filter", registered.of_cluster(self.cluster))]
         checks = (await self.api.all("health/state/any", params=wanted)).found
-        nodes = (await self.api.all("catalog/nodes")).found
-        if type(checks) is not list or type(nodes) is not list:
-            raise ConsulUnavailable("not an answer of Consul's: no list of checks or nodes")
+        if type(checks) is not list:
+            raise ConsulUnavailable("not an answer of Consul's: no list of checks")
         try:
             names = {
                 field_of(check, "Node", str)
                 for check in checks
                 if field_of(check, "Notes", str) == registered.notes(self.cluster)
             }
-            addresses = {
-                field_of(node, "Node", str): field_of(node, "Address", str, "") for node in nodes
-            }
         except MalformedError as error:
             raise ConsulUnavailable(f"not an answer of Consul's: {error}") from error
-        return [Place(node=name, ip=addresses.get(name, "")) for name in sorted(names)]
+        living = {place.node: place for place in await members(self.api)}
+        return [living.get(name, Place(node=name)) for name in sorted(names)]

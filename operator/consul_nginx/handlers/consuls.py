@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -10,12 +10,13 @@ from functools import partial
 from consul_nginx.consul.agents import AgentRegistrations
 from consul_nginx.consul.api import Api
 from consul_nginx.consul.client import ConsulClient
+from consul_nginx.consul.members import members
 from consul_nginx.consul.presence import present
 from consul_nginx.consul.sources import ConsulSources, ReadToken
 from consul_nginx.consul.synthetic import CatalogRegistrations
 from consul_nginx.consul.transport import PooledTransport
 from consul_nginx.loops.drift import Witness
-from consul_nginx.model.registration import RegistrationSettings
+from consul_nginx.model.registration import Place, RegistrationSettings
 from consul_nginx.resources.registration import RegistrationFile
 from consul_nginx.settings import OperatorSettings
 
@@ -28,6 +29,7 @@ class Consuls:
     catalog: Callable[[RegistrationSettings], CatalogRegistrations]
     agents: Callable[[RegistrationFile], AgentRegistrations]
     witness: Callable[[RegistrationSettings], Witness]
+    members: Callable[[], Awaitable[tuple[Place, ...]]]
 
 
 @asynccontextmanager
@@ -77,4 +79,5 @@ async def consuls(
             ),
             agents=agents,
             witness=lambda registration: partial(present, api=api, cluster=registration.cluster),
+            members=partial(members, api),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 
 from consul_nginx.kube.client import (
     LOAD_BALANCER,
@@ -24,6 +25,33 @@ PODS_PERIOD_S = 300.0
 _KINDS = (SERVICE_MAPPING, LOAD_BALANCER)
 
 
+class Each:
+    """Lists each of ``namespaces``, or all at once when they are empty.
+
+    One that may not be listed keeps what is known of it, and blinds no other.
+    """
+
+    def __init__(self, *, namespaces: tuple[str, ...]) -> None:
+        self.namespaces: tuple[str | None, ...] = namespaces or (None,)
+        self._refused: set[str | None] = set()
+
+    async def take(self, take: Callable[[str | None], Awaitable[None]]) -> None:
+        """Raises ``KubeError``; ``KubeRefused`` only when every namespace is refused."""
+        refusals = []
+        for namespace in self.namespaces:
+            try:
+                await take(namespace)
+            except KubeRefused as error:
+                refusals.append(error)
+                if namespace is not None and namespace not in self._refused:
+                    self._refused.add(namespace)
+                    _log.warning("namespace %s is left out: %s", namespace, str(error).strip())
+            else:
+                self._refused.discard(namespace)
+        if len(refusals) == len(self.namespaces):
+            raise refusals[0]
+
+
 class ResourceLists:
     """Both of our kinds, and the labels of namespaces."""
 
@@ -32,27 +60,17 @@ class ResourceLists:
     ) -> None:
         self._kube = kube
         self._resources = resources
-        self._namespaces: tuple[str | None, ...] = namespaces or (None,)
-        self._refused: set[str | None] = set()
+        self._each = Each(namespaces=namespaces)
 
     async def take(self) -> None:
-        """One namespace that may not be listed keeps what is known of it, and blinds no other."""
-        if self._namespaces == (None,):
+        """Raises ``KubeError``."""
+        if self._each.namespaces == (None,):
             await self._list_namespaces()
-        refusals = []
-        for namespace in self._namespaces:
-            try:
-                lists = {kind.plural: await self._list_kind(kind, namespace) for kind in _KINDS}
-            except KubeRefused as error:
-                refusals.append(error)
-                if namespace is not None and namespace not in self._refused:
-                    self._refused.add(namespace)
-                    _log.warning("namespace %s is left out: %s", namespace, str(error).strip())
-            else:
-                self._refused.discard(namespace)
-                self._resources.take(namespace=namespace, lists=lists)
-        if len(refusals) == len(self._namespaces):
-            raise refusals[0]
+        await self._each.take(self._list)
+
+    async def _list(self, namespace: str | None) -> None:
+        lists = {kind.plural: await self._list_kind(kind, namespace) for kind in _KINDS}
+        self._resources.take(namespace=namespace, lists=lists)
 
     async def _list_namespaces(self) -> None:
         """Without the right to read them, choosing namespaces by labels is refused, not guessed."""
@@ -78,18 +96,11 @@ class PodLists:
     def __init__(self, *, kube: KubeClient, pods: Pods, namespaces: tuple[str, ...]) -> None:
         self._kube = kube
         self._pods = pods
-        self._namespaces: tuple[str | None, ...] = namespaces or (None,)
+        self._each = Each(namespaces=namespaces)
 
     async def take(self) -> None:
-        """Raises ``KubeError``; a namespace is complete once its last page is there."""
-        refusals = []
-        for namespace in self._namespaces:
-            try:
-                await self._list(namespace)
-            except KubeRefused as error:
-                refusals.append(error)
-        if refusals:
-            raise refusals[0]
+        """A namespace is complete once its last page is there. Raises ``KubeError``."""
+        await self._each.take(self._list)
 
     async def _list(self, namespace: str | None) -> None:
         uids: set[str] = set()

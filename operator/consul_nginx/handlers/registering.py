@@ -30,7 +30,7 @@ from consul_nginx.loops.retired import Retired
 from consul_nginx.loops.wishes import Wishes
 from consul_nginx.loops.worker import work
 from consul_nginx.metrics import REGISTRATION_AGE, REGISTRATIONS, REJECTED_ANNOTATIONS
-from consul_nginx.model.registration import Mode
+from consul_nginx.model.registration import Mode, Place
 from consul_nginx.registrar.pod import parse_pod
 from consul_nginx.resources.registration import RegistrationFile
 
@@ -118,11 +118,15 @@ class Registering:
         comparison = Comparison(
             nodes=nodes, compare=self._queue.add, leading=lambda: self._lead.leading
         )
+
+        async def synthetic() -> tuple[Place, ...]:
+            return tuple(Place(node=node) for node in await catalog.places())
+
         retired = Retired(
             registry=catalog if by_agents else agents,
             cluster=settings.cluster,
             pods=self._pods,
-            nodes=nodes,
+            places=synthetic if by_agents else self._consul.members,
             is_compared=lambda: comparison.is_complete,
         )
 

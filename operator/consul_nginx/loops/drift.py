@@ -20,7 +20,7 @@ from consul_nginx.registrar.outcome import Settled
 
 _log = logging.getLogger(__name__)
 
-LOOKS_PER_S = 2.0
+LOOKS_PER_S = 1.0
 LOOKS_AT_ONCE = 2
 LONGEST_RETRY_S = 2.0
 STANDBY_S = 1.0

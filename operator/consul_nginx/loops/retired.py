@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from consul_nginx.consul.errors import ConsulError
 from consul_nginx.kube.errors import NotLeading
 from consul_nginx.loops.pods import Pods
 from consul_nginx.loops.registrar import Registry
-from consul_nginx.model.registration import Changes, Owner
+from consul_nginx.model.registration import Changes, Owner, Place
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +22,10 @@ SETTLE_S = 5.0
 
 
 class Retired:
-    """``registry`` is that of the mode that is not in use; ``nodes`` raises ``ConsulError``."""
+    """``registry`` is that of the mode that is not in use, ``places`` are where it may hold things.
+
+    ``places`` raises ``ConsulError``.
+    """
 
     def __init__(
         self,
@@ -30,13 +33,13 @@ class Retired:
         registry: Registry,
         cluster: str,
         pods: Pods,
-        nodes: Callable[[], Awaitable[frozenset[str]]],
+        places: Callable[[], Awaitable[Iterable[Place]]],
         is_compared: Callable[[], bool],
     ) -> None:
         self._registry = registry
         self._cluster = cluster
         self._pods = pods
-        self._nodes = nodes
+        self._places = places
         self._is_compared = is_compared
         self._wanted = asyncio.Event()
 
@@ -53,23 +56,24 @@ class Retired:
                 continue
             self._wanted.clear()
             try:
-                for node in await self._nodes():
-                    await self._remove(node)
+                for place in await self._places():
+                    await self._remove(place)
             except NotLeading:
                 continue
             except ConsulError as error:
                 _log.debug("it can't be seen what another mode left: %s", error)
 
-    async def _remove(self, node: str) -> None:
-        place = self._pods.place(node)
+    async def _remove(self, place: Place) -> None:
         try:
             held = await self._registry.read(place)
             left = tuple(item for item in held.values() if self._is_ours(item.owner))
             if left:
                 await self._registry.apply(place, Changes(remove=left))
-                _log.info("%d registrations of another mode removed: node %s", len(left), node)
+                _log.info(
+                    "%d registrations of another mode removed: node %s", len(left), place.node
+                )
         except ConsulError as error:
-            _log.debug("node %s may hold registrations of another mode: %s", node, error)
+            _log.debug("node %s may hold registrations of another mode: %s", place.node, error)
 
     def _is_ours(self, owner: Owner | None) -> bool:
         return (

@@ -1,0 +1,111 @@
+"""What another mode left in Consul goes, once what replaces it is there."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from consul_nginx.consul.errors import ConsulUnavailable
+from consul_nginx.loops import retired
+from consul_nginx.loops.retired import Retired
+from consul_nginx.model.registration import Place
+from unit.test_registrar import NODE, World
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(retired, "SETTLE_S", 0.01)
+    return World()
+
+
+class Retiring:
+    """The task, and what it is told."""
+
+    def __init__(self, world: World) -> None:
+        self.asked = asyncio.Event()
+        self.compared = True
+        self.nodes = [NODE]
+        self.retired = Retired(
+            registry=world.registry,
+            cluster="prod",
+            pods=world.pods,
+            places=self.places,
+            is_compared=lambda: self.compared,
+        )
+
+    async def places(self) -> list[Place]:
+        self.asked.set()
+        return [Place(node=node) for node in self.nodes]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.retired.run())
+        yield
+        task.cancel()
+
+    async def done(self) -> None:
+        """One whole turn: it asks anew only after the one before."""
+        for _ in range(2):
+            self.asked.clear()
+            self.retired.ask()
+            async with asyncio.timeout(5):
+                await self.asked.wait()
+
+
+async def test_only_what_is_ours_goes(world: World) -> None:
+    world.pods.listed(uids=set(), version=1, namespace=None)
+    world.hold("web-1")
+    others = {world.hold("web-2", cluster="other"), world.hold("db", marked=False)}
+    retiring = Retiring(world)
+    async with retiring.running():
+        await retiring.done()
+    assert set(world.registry.held[NODE]) == others
+
+
+async def test_nothing_goes_before_everything_was_compared(world: World) -> None:
+    world.pods.listed(uids=set(), version=1, namespace=None)
+    identity = world.hold("web-1")
+    retiring = Retiring(world)
+    retiring.compared = False
+    async with retiring.running():
+        retiring.retired.ask()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await retiring.asked.wait()
+        assert identity in world.registry.held[NODE]
+        retiring.compared = True
+        await retiring.done()
+    assert world.registry.held[NODE] == {}
+
+
+async def test_nothing_goes_of_a_namespace_that_is_not_watched(world: World) -> None:
+    world.pods.listed(uids=set(), version=1, namespace="blog")
+    identity = world.hold("web-1")
+    retiring = Retiring(world)
+    async with retiring.running():
+        await retiring.done()
+    assert identity in world.registry.held[NODE]
+
+
+async def test_an_agent_that_does_not_answer_keeps_no_other_from_being_asked(world: World) -> None:
+    world.pods.listed(uids=set(), version=1, namespace=None)
+    world.hold("web-1")
+    read = world.registry.read
+
+    async def only_known(place: Place) -> object:
+        if place.node == "dead":
+            raise ConsulUnavailable("no route")
+        return await read(place)
+
+    world.registry.read = only_known
+    retiring = Retiring(world)
+    retiring.nodes = ["dead", NODE]
+    async with retiring.running():
+        await retiring.done()
+    assert world.registry.held[NODE] == {}
