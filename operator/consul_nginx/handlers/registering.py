@@ -21,6 +21,7 @@ from consul_nginx.loops.drift import DriftWatch
 from consul_nginx.loops.events import Events
 from consul_nginx.loops.lead import Lead
 from consul_nginx.loops.namespaces import Namespaces
+from consul_nginx.loops.pacing import Pacer
 from consul_nginx.loops.pod_events import PodEvents
 from consul_nginx.loops.pods import Pods
 from consul_nginx.loops.queue import WorkQueue
@@ -66,7 +67,7 @@ class Registering:
         self._labels = labels
         self._consul = consul
         self._queue: WorkQueue[str] = WorkQueue(name="register", longest_backoff=LONGEST_BACKOFF_S)
-        self._pods = Pods(parse=parse_pod, changed=self._queue.add)
+        self._pods = Pods(parse=parse_pod, changed=Pacer(queue=self._queue).changed)
         self._relist = Relist(
             take=PodLists(kube=kube, pods=self._pods, namespaces=namespaces).take,
             what="Pods",
