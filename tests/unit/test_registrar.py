@@ -71,6 +71,7 @@ class Registry:
         self.away = False
         self.refuses: dict[str, str] = {}
         self.writes = 0
+        self.reads = 0
         self.tidied: list[str] = []
 
     async def tidy(self, place: Place) -> bool:
@@ -83,6 +84,7 @@ class Registry:
     async def read(self, place: Place) -> Mapping[str, Held]:
         if self.away:
             raise ConsulUnavailable("away")
+        self.reads += 1
         return dict(self.held.get(place.node, {}))
 
     async def apply(self, place: Place, changes: Changes) -> Mapping[str, str]:
@@ -140,7 +142,10 @@ class World:
         uids = {raw["metadata"]["uid"] for raw in raws}
         self.pods.listed(uids=uids, version=100, namespace=None)
 
-    async def reconcile(self, node: str = NODE) -> float | None:
+    async def reconcile(self, node: str = NODE, *, due: bool = True) -> float | None:
+        """``due``: as the comparison and the drift watch ask, not as an event of a Pod."""
+        if due:
+            self.registrar.due(node)
         return await self.registrar.reconcile(node)
 
     def names(self, node: str = NODE) -> dict[str, bool | None]:
@@ -181,6 +186,32 @@ async def test_at_rest_nothing_is_written(world: World) -> None:
     writes = world.registry.writes
     await world.reconcile()
     assert world.registry.writes == writes
+
+
+async def test_events_that_change_nothing_for_us_cost_consul_nothing(world: World) -> None:
+    world.listed(pod_raw())
+    await world.reconcile(due=False)
+    other = pod_raw("other")
+    other["metadata"]["annotations"] = {}
+    for raw in (other, pod_raw(version=2)):
+        world.pods.put(raw)
+        await world.reconcile(due=False)
+    assert world.registry.reads == 1
+    world.pods.put(pod_raw(version=3, ready=False))
+    await world.reconcile(due=False)
+    assert world.names() == {"web@10.0.0.1:8080": False}
+
+
+async def test_what_failed_is_done_although_nothing_else_happens(world: World) -> None:
+    world.listed(pod_raw())
+    await world.reconcile(due=False)
+    world.pods.put(pod_raw(version=2, ready=False))
+    world.registry.away = True
+    with pytest.raises(ConsulUnavailable):
+        await world.reconcile(due=False)
+    world.registry.away = False
+    await world.reconcile(due=False)
+    assert world.names() == {"web@10.0.0.1:8080": False}
 
 
 async def test_a_pod_that_was_told_to_end_is_removed_at_once(world: World) -> None:

@@ -116,9 +116,15 @@ class Registering:
         async def nodes() -> frozenset[str]:
             return self._pods.nodes() | await catalog.places()
 
-        comparison = Comparison(
-            nodes=nodes, compare=self._queue.add, leading=lambda: self._lead.leading
-        )
+        def compare(node: str) -> None:
+            registrar.due(node)
+            self._queue.add(node)
+
+        def compare_soon(node: str) -> None:
+            registrar.due(node)
+            self._queue.add_after(node, delay=SETTLE_S)
+
+        comparison = Comparison(nodes=nodes, compare=compare, leading=lambda: self._lead.leading)
 
         async def synthetic() -> tuple[Place, ...]:
             return tuple(Place(node=node) for node in await catalog.places())
@@ -151,7 +157,7 @@ class Registering:
             witness=self._consul.witness(settings),
             leading=lambda: self._lead.leading,
             settled=lambda: registrar.settled,
-            compare=lambda node: self._queue.add_after(node, delay=SETTLE_S),
+            compare=compare_soon,
             unknown=something_unknown,
             recovered=comparison.ask_at_once,
         )

@@ -23,7 +23,7 @@ from consul_nginx.model.registration import (
     RegistrationSettings,
 )
 from consul_nginx.registrar.difference import difference
-from consul_nginx.registrar.outcome import Outcome, Settled, Told
+from consul_nginx.registrar.outcome import Outcome, Settled, Told, WishesOfNode
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ class Registrar:
         self._brake = Brake(lists=lambda: pods.lists)
         self._settled: dict[str, Settled] = {}
         self._failing: set[str] = set()
+        self._due: set[str] = set()
 
     async def reconcile(self, node: str) -> float | None:
         """Bring what Consul holds for one node to what its Pods ask for.
@@ -77,6 +78,10 @@ class Registrar:
         list confirms it; None when everything is done.
         """
         self._lead.require()
+        asked = self._wishes.of(node)
+        if node not in self._due and self._is_settled(node, asked):
+            return None
+        self._due.discard(node)
         place = self._pods.place(node)
         try:
             held = await self._registry.read(place)
@@ -93,14 +98,24 @@ class Registrar:
             if not self._pods.on(node) and len(held) == len(changes.remove):
                 await self._registry.tidy(place)
         except ConsulConflict:
+            self._due.add(node)
             raise
         except ConsulError as error:
             if self._is_deserted(node):
+                self._settled[node] = Settled(asked=asked)
                 return None
+            self._due.add(node)
             self._failed(node, error)
             raise
         self._report(node, Outcome(asked=asked, changes=changes, refused=refused, missed=missed))
-        return LOOK_AGAIN_S if missed else None
+        if not missed:
+            return None
+        self._due.add(node)
+        return LOOK_AGAIN_S
+
+    def due(self, node: str) -> None:
+        """Have a node compared even when its Pods ask for nothing new."""
+        self._due.add(node)
 
     @property
     def settled(self) -> Mapping[str, Settled]:
@@ -124,6 +139,12 @@ class Registrar:
     def forget_all(self) -> None:
         """Another replica led meanwhile: what was settled here is old."""
         self._settled.clear()
+        self._due.clear()
+
+    def _is_settled(self, node: str, asked: WishesOfNode) -> bool:
+        """Most events of Pods are none of ours, and must cost Consul nothing."""
+        before = self._settled.get(node)
+        return before is not None and asked.asks_as(before.asked)
 
     def _look_for_missing(self, node: str, held: Mapping[str, Held]) -> int:
         """Tell the brake of Pods that are missing; returns how many registrations it keeps."""

@@ -32,16 +32,28 @@ class WishesOfNode:
     registrations: tuple[Registration, ...] = ()
     losers: tuple[Registration, ...] = ()
 
+    def asks_as(self, other: WishesOfNode) -> bool:
+        """Whether the same is asked for, whatever else of the Pods is different."""
+        return self._content() == other._content()
+
+    def _content(self) -> list[tuple[str, tuple[Registration, ...], tuple[PodWarning, ...]]]:
+        return [
+            (wish.pod.uid, wish.registrations, wish.warnings)
+            for wish in self.wishes
+            if wish.registrations or wish.warnings
+        ]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settled:
-    """One node after its latest comparison.
+    """One node after its latest comparison, when its Pods asked for what is in ``asked``.
 
     ``written``: what Consul holds because Pods ask for it, by ID. ``refused``: number of
     registrations that Pods ask for and do not get. ``missed``: of Pods that are missing, kept until
     that is confirmed. ``pending``: could not be written because Consul does not answer.
     """
 
+    asked: WishesOfNode = WishesOfNode()
     written: Mapping[str, Registration] = field(default_factory=dict)
     refused: int = 0
     missed: int = 0
@@ -70,6 +82,7 @@ class Outcome:
         """What holds from now on."""
         lost = {*self.refused, *(change.after.content.id for change in self.changes.taken)}
         return Settled(
+            asked=self.asked,
             written={
                 item.content.id: item
                 for item in self.asked.registrations
