@@ -15,9 +15,8 @@ from consul_nginx.model.bundle import Bundle
 from consul_nginx.model.consul import Health, Observation
 from consul_nginx.model.nginx import Configuration
 from consul_nginx.nginx.render import render
-from consul_nginx.plan.load_balancer import plan_load_balancer
 from nginx.support import Pod
-from unit.factories import instance, load_balancer, mapping
+from unit.factories import instance, load_balancer, mapping, planned
 
 # The plan refuses loopback addresses: the rendered ones are exchanged for these.
 LIVING, DEAD = "10.244.1.2", "10.244.1.3"
@@ -56,7 +55,7 @@ def serve(pod: Pod, port: int) -> Callable[..., str]:
     """Plan, render and load mappings; returns the listener's address."""
 
     def load(*mappings, instances=None, backend=0) -> str:
-        plan = plan_load_balancer(
+        plan = planned(
             load_balancer=load_balancer(listeners=[{"name": "http", "port": port}]),
             mappings=mappings,
             snapshot={item.backend: Observation(instances=instances) for item in mappings},

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from consul_nginx.model.consul import Health, Instance
+from consul_nginx.model.consul import Health, Instance, Snapshot
 from consul_nginx.model.kubernetes import LoadBalancer, ServiceMapping
+from consul_nginx.plan.acceptance import accept
+from consul_nginx.plan.load_balancer import Plan, plan_load_balancer
+from consul_nginx.plan.permissions import Permissions
 from consul_nginx.resources.load_balancer import parse_load_balancer
 from consul_nginx.resources.service_mapping import parse_service_mapping
 
@@ -70,3 +74,20 @@ def instance(
         health=health,
         weight=weight,
     )
+
+
+def planned(
+    *,
+    load_balancer: LoadBalancer,
+    mappings: Iterable[ServiceMapping],
+    snapshot: Snapshot,
+    remembered: Mapping[str, ServiceMapping] | None = None,
+    permissions: Permissions | None = None,
+) -> Plan:
+    acceptance = accept(
+        load_balancer=load_balancer,
+        mappings=mappings,
+        remembered=remembered or {},
+        permissions=permissions or Permissions(),
+    )
+    return plan_load_balancer(load_balancer=load_balancer, acceptance=acceptance, snapshot=snapshot)

@@ -16,9 +16,9 @@ from consul_nginx.model.consul import Observation, ServiceQuery
 from consul_nginx.model.kubernetes import LoadBalancer, ServiceMapping
 from consul_nginx.model.layout import Layout
 from consul_nginx.nginx.render import render
-from consul_nginx.plan.load_balancer import plan_load_balancer
 from consul_nginx.resources.load_balancer import parse_load_balancer
 from consul_nginx.resources.service_mapping import parse_service_mapping
+from unit.factories import planned
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(path.parent.name for path in GOLDEN.glob("*/manifest.yaml"))
@@ -39,7 +39,7 @@ def files_of(folder):
     assert isinstance(load_balancer, LoadBalancer), load_balancer
     assert all(isinstance(item, ServiceMapping) for item in mappings), mappings
     consul = json.loads((folder / "consul.json").read_text())
-    plan = plan_load_balancer(
+    plan = planned(
         load_balancer=load_balancer,
         mappings=mappings,
         snapshot={

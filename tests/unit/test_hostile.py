@@ -27,7 +27,7 @@ from consul_nginx.model.layout import Layout
 from consul_nginx.model.policy import Policy, Rule
 from consul_nginx.nginx.render import render
 from consul_nginx.plan.endpoints import select_endpoints
-from consul_nginx.plan.load_balancer import bound, plan_load_balancer
+from consul_nginx.plan.load_balancer import bound
 from consul_nginx.plan.permissions import Permissions, consul_objection
 from consul_nginx.registrar.pod import parse_pod
 from consul_nginx.registrar.wanted import wanted
@@ -35,7 +35,7 @@ from consul_nginx.resources.base import Invalid
 from consul_nginx.resources.load_balancer import parse_load_balancer
 from consul_nginx.resources.policy import PolicyError, parse_policy
 from consul_nginx.resources.service_mapping import parse_service_mapping
-from unit.factories import load_balancer, mapping, mapping_raw, metadata
+from unit.factories import load_balancer, mapping, mapping_raw, metadata, planned
 from unit.hostile import (
     ACTS,
     ANNOTATIONS,
@@ -102,7 +102,7 @@ WEB = mapping(hostnames=["shop.example.com"], backends=[{"service": "web"}])
 
 def files(entries: list[Any], **spec: Any) -> dict[str, str]:
     """What nginx is given when Consul answers that."""
-    plan = plan_load_balancer(
+    plan = planned(
         load_balancer=load_balancer(**spec),
         mappings=[WEB],
         snapshot={WEB.backend: Observation(instances=parse_instances(entries))},
@@ -133,7 +133,7 @@ def test_an_instance_costs_at_most_itself(row: Row):
 
 @named([row for row in INSTANCES if row.outcome.startswith("dropped: ")])
 def test_people_read_the_reason_in_few_and_printable_words(row: Row):
-    plan = plan_load_balancer(
+    plan = planned(
         load_balancer=load_balancer(),
         mappings=[WEB],
         snapshot={
@@ -217,7 +217,7 @@ def test_nobody_takes_what_belongs_to_others(row: Row):
     value = [row.value] if where == "spec.hostnames" else row.value
     taker = parse_service_mapping(changed(mapping_raw("taker"), where, value))
     everybody = Rule(namespaces=("*",), hostnames=("*",), services=("web", "my-*"))
-    plan = plan_load_balancer(
+    plan = planned(
         load_balancer=load_balancer(),
         mappings=[OWN, taker],
         snapshot={},
@@ -346,7 +346,7 @@ FIELDS = sorted(
 
 def told(*, edge: Any, mappings: list[Any]) -> Any:
     """Tree of what nginx is told before Consul has answered."""
-    plan = plan_load_balancer(
+    plan = planned(
         load_balancer=edge,
         mappings=[bound(mapping=item, load_balancer=edge) for item in mappings],
         snapshot={},

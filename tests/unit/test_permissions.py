@@ -6,10 +6,11 @@ import pytest
 
 from consul_nginx.model.consul import Observation
 from consul_nginx.model.policy import Policy, Rule, matches
-from consul_nginx.plan.load_balancer import bound, plan_load_balancer, questions
+from consul_nginx.plan.acceptance import accept
+from consul_nginx.plan.load_balancer import bound
 from consul_nginx.plan.permissions import Permissions, consul_objection
 from consul_nginx.resources.policy import PolicyError, parse_policy
-from unit.factories import instance, load_balancer, mapping
+from unit.factories import instance, load_balancer, mapping, planned
 
 TCP = [{"name": "http", "port": 80}, {"name": "thrift", "protocol": "TCP", "port": 25000}]
 BLOG = Rule(namespaces=("blog",), hostnames=("*.blog.example",), services=("blog-*",))
@@ -17,7 +18,7 @@ BLOG = Rule(namespaces=("blog",), hostnames=("*.blog.example",), services=("blog
 
 def verdict(*, permissions=None, edge=None, **spec):
     found = mapping(meta={"namespace": "blog"}, **spec)
-    plan = plan_load_balancer(
+    plan = planned(
         load_balancer=edge or load_balancer(allowedNamespaces={"from": "All"}, listeners=TCP),
         mappings=[found],
         snapshot={},
@@ -80,15 +81,10 @@ def test_a_stranger_does_not_hear_which_listeners_there_are():
 
 def test_consul_is_asked_for_what_is_accepted_only():
     mine, theirs = mapping("mine"), mapping("theirs", meta={"namespace": "blog"})
-    given = {
-        "load_balancer": load_balancer(),
-        "mappings": [mine, theirs],
-        "remembered": {},
-        "permissions": Permissions(),
-    }
-    assert questions(**given) == {mine.backend}
+    given = {"load_balancer": load_balancer(), "mappings": [mine, theirs]}
+    assert accept(**given).queries == {mine.backend}
     seen = {theirs.backend: Observation(instances=(instance(),))}
-    verdicts = dict(plan_load_balancer(**given, snapshot=seen).mappings)
+    verdicts = dict(planned(**given, snapshot=seen).mappings)
     assert verdicts[theirs].resolved.reason == "NotAccepted"
     assert verdicts[theirs].selection is None
 
@@ -103,7 +99,7 @@ def test_hosts_of_one_rule_do_not_go_with_services_of_another():
 
 def test_what_was_accepted_before_is_not_served_on_once_it_is_forbidden():
     found = mapping(meta={"namespace": "blog"})
-    plan = plan_load_balancer(
+    plan = planned(
         load_balancer=load_balancer(allowedNamespaces={"from": "All"}),
         mappings=[found],
         snapshot={},

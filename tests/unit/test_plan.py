@@ -9,8 +9,7 @@ import pytest
 from consul_nginx.model.consul import Health, Observation, ServiceQuery
 from consul_nginx.model.verdict import Status
 from consul_nginx.plan.endpoints import select_endpoints
-from consul_nginx.plan.load_balancer import plan_load_balancer
-from unit.factories import instance, load_balancer, mapping
+from unit.factories import instance, load_balancer, mapping, planned
 
 WEB = ServiceQuery(service="my-web-server")
 ONE_INSTANCE = (instance(),)
@@ -20,7 +19,7 @@ def plan(*mappings, instances=ONE_INSTANCE, error=None, remembered=(), **spec):
     observation = Observation(
         instances=instances, error=error, failing_since="2026-11-22T07:10:00Z" if error else None
     )
-    return plan_load_balancer(
+    return planned(
         load_balancer=load_balancer(**spec),
         mappings=mappings,
         snapshot={WEB: observation},

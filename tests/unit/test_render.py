@@ -14,16 +14,14 @@ from consul_nginx.nginx import tokens
 from consul_nginx.nginx.environment import _environment
 from consul_nginx.nginx.render import render
 from consul_nginx.nginx.tokens import UnsafeTokenError
-from consul_nginx.plan.load_balancer import plan_load_balancer, upstream_id
-from unit.factories import instance, load_balancer, mapping
+from consul_nginx.plan.load_balancer import upstream_id
+from unit.factories import instance, load_balancer, mapping, planned
 
 
 def rendered(*mappings, instances=None, previous=None, **spec):
     queries = {item.backend for item in mappings}
     snapshot = {query: Observation(instances=instances) for query in queries}
-    plan = plan_load_balancer(
-        load_balancer=load_balancer(**spec), mappings=mappings, snapshot=snapshot
-    )
+    plan = planned(load_balancer=load_balancer(**spec), mappings=mappings, snapshot=snapshot)
     return render(configuration=plan.configuration, layout=Layout(), previous=previous or {})
 
 

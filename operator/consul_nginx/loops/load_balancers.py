@@ -33,13 +33,12 @@ from consul_nginx.model.policy import Policy
 from consul_nginx.model.verdict import Condition, accepted
 from consul_nginx.nginx.render import listener_file, render
 from consul_nginx.nginx.substitute import Substituted, structure_of, substitute
-from consul_nginx.plan.acceptance import with_stand_in
+from consul_nginx.plan.acceptance import Acceptance, accept, with_stand_in
 from consul_nginx.plan.load_balancer import (
     Plan,
     bound,
     listener_id,
     plan_load_balancer,
-    questions,
 )
 from consul_nginx.plan.permissions import Permissions, consul_objection
 from consul_nginx.resources.base import Invalid, invalid
@@ -85,7 +84,7 @@ class _Gathered:
     mappings: tuple[ServiceMapping, ...]
     present: State
     memory: Remembered
-    remembered: Mapping[str, ServiceMapping]
+    acceptance: Acceptance
     snapshot: Snapshot
     written: Written
 
@@ -174,10 +173,8 @@ class LoadBalancers:
             return None
         plan = plan_load_balancer(
             load_balancer=gathered.load_balancer,
-            mappings=gathered.mappings,
+            acceptance=gathered.acceptance,
             snapshot=gathered.snapshot,
-            remembered=gathered.remembered,
-            permissions=self._permissions(),
         )
         substituted = substitute(
             bundle=render(
@@ -251,14 +248,14 @@ class LoadBalancers:
             for uid, mapping in memory.mappings.items()
             if uid in mappings.raws
         }
-        queries = questions(
+        acceptance = accept(
             load_balancer=load_balancer,
             mappings=valid,
             remembered=remembered,
             permissions=self._permissions(),
         )
-        self._ask(ref, queries)
-        await self._catalog.heard(queries, patience=FIRST_ANSWER_PATIENCE_S)
+        self._ask(ref, acceptance.queries)
+        await self._catalog.heard(acceptance.queries, patience=FIRST_ANSWER_PATIENCE_S)
         return _Gathered(
             accepted=accepted_now,
             load_balancer=load_balancer,
@@ -268,7 +265,7 @@ class LoadBalancers:
                 mappings={uid: essence(raw) for uid, raw in mappings.raws.items()},
             ),
             memory=memory,
-            remembered=remembered,
+            acceptance=acceptance,
             snapshot=self._catalog.snapshot(),
             written=await self._bundles.read(load_balancer),
         )

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
+from consul_nginx.model.consul import ServiceQuery
 from consul_nginx.model.kubernetes import (
     Listener,
     LoadBalancer,
@@ -18,6 +20,9 @@ from consul_nginx.model.kubernetes import (
 )
 from consul_nginx.model.verdict import Condition, accepted, rejected
 from consul_nginx.plan.permissions import Permissions, namespace_objection, policy_objection
+
+_NOTHING: Mapping[str, ServiceMapping] = MappingProxyType({})
+_EVERYTHING = Permissions()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,17 +51,28 @@ class Acceptance:
     stand_ins: Mapping[str, ServiceMapping]
     used: Mapping[str, ServiceMapping]
 
+    @property
+    def queries(self) -> frozenset[ServiceQuery]:
+        """What Consul has to be asked: of what is not accepted, nothing.
+
+        Whoever may not map a service must neither hear of its instances nor take up connections.
+        """
+        return frozenset(mapping.backend for mapping in self.used.values())
+
 
 def accept(
     *,
     load_balancer: LoadBalancer,
     mappings: Iterable[ServiceMapping],
-    remembered: Mapping[str, ServiceMapping],
-    permissions: Permissions,
+    remembered: Mapping[str, ServiceMapping] = _NOTHING,
+    permissions: Permissions = _EVERYTHING,
 ) -> Acceptance:
     """Go through the mappings by age: who comes first has what it claims.
 
-    One that is rejected has its remembered form tried in the same place of the row.
+    The result does not depend on the order of ``mappings``. ``remembered`` has, by uid, the last
+    accepted form of mappings that still exist, those that are invalid now included; one whose
+    mapping is rejected is tried in the same place of the row. All of them are bound to
+    ``load_balancer`` (``bound``).
     """
     by_name = {listener.name: listener for listener in load_balancer.listeners}
     owners: dict[Claim, ObjectRef] = {}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 from consul_nginx.model.consul import UNKNOWN, Observation, ServiceQuery, Snapshot
 from consul_nginx.model.kubernetes import Listener, LoadBalancer, Protocol, ServiceMapping
@@ -22,13 +21,9 @@ from consul_nginx.model.nginx import (
     VirtualHost,
 )
 from consul_nginx.model.verdict import Condition
-from consul_nginx.plan.acceptance import Acceptance, accept, claims, with_stand_in
+from consul_nginx.plan.acceptance import Acceptance, claims, with_stand_in
 from consul_nginx.plan.endpoints import EndpointSelection, select_endpoints
-from consul_nginx.plan.permissions import Permissions
 from consul_nginx.plan.resolution import not_asked, resolved
-
-_NOTHING: Mapping[str, ServiceMapping] = MappingProxyType({})
-_EVERYTHING = Permissions()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,25 +51,10 @@ class Plan:
 
 
 def plan_load_balancer(
-    *,
-    load_balancer: LoadBalancer,
-    mappings: Iterable[ServiceMapping],
-    snapshot: Snapshot,
-    remembered: Mapping[str, ServiceMapping] = _NOTHING,
-    permissions: Permissions = _EVERYTHING,
+    *, load_balancer: LoadBalancer, acceptance: Acceptance, snapshot: Snapshot
 ) -> Plan:
-    """Decide; the result does not depend on the order of ``mappings``.
-
-    ``remembered`` has, by uid, the last accepted form of mappings that still exist, those that are
-    invalid now included. ``mappings`` and ``remembered`` are bound to ``load_balancer``.
-    """
+    """Decide what nginx should be, with what was accepted of the mappings (``accept``)."""
     listeners = {listener.name: listener for listener in load_balancer.listeners}
-    acceptance = accept(
-        load_balancer=load_balancer,
-        mappings=mappings,
-        remembered=remembered,
-        permissions=permissions,
-    )
     used = tuple(acceptance.used.values())
     selections = {
         query: _select(snapshot.get(query, UNKNOWN)) for query in {item.backend for item in used}
@@ -110,26 +90,6 @@ def plan_load_balancer(
         ),
         stand_ins=acceptance.stand_ins,
     )
-
-
-def questions(
-    *,
-    load_balancer: LoadBalancer,
-    mappings: Iterable[ServiceMapping],
-    remembered: Mapping[str, ServiceMapping],
-    permissions: Permissions,
-) -> frozenset[ServiceQuery]:
-    """What Consul has to be asked for a plan: of what is not accepted, nothing.
-
-    Whoever may not map a service must neither hear of its instances nor take up connections.
-    """
-    acceptance = accept(
-        load_balancer=load_balancer,
-        mappings=mappings,
-        remembered=remembered,
-        permissions=permissions,
-    )
-    return frozenset(mapping.backend for mapping in acceptance.used.values())
 
 
 def bound(*, mapping: ServiceMapping, load_balancer: LoadBalancer) -> ServiceMapping:
