@@ -22,13 +22,13 @@ def outcome(changes: Changes = NOTHING, **refused: str) -> Outcome:
 
 
 def test_what_was_written_or_was_there_already_is_settled() -> None:
-    assert outcome().settled() == Settled(written={"web": WEB})
+    assert outcome().settled() == Settled(asked=ASKED, written={"web": WEB})
 
 
 def test_what_consul_refuses_is_not_settled_and_the_pod_is_told_why() -> None:
     changes = Changes(register=(Change(before=None, after=WEB),))
     found = outcome(changes, web="Permission denied")
-    assert found.settled() == Settled(refused=1)
+    assert found.settled() == Settled(asked=ASKED, refused=1)
     (told,) = found.told()
     assert [warning.reason for warning in told.warnings] == ["RefusedByConsul"]
     assert "Permission denied" in told.warnings[0].message
