@@ -162,7 +162,8 @@ class Registering:
             recovered=comparison.ask_at_once,
         )
         self._led_anew = led_anew
-        self._labels.subscribe(comparison.ask_at_once)
+        if settings.all_pods_in is not None:
+            self._labels.subscribe(comparison.ask_at_once)
         for state in registrar.states():
             REGISTRATIONS.labels(state=state).set_function(partial(registrar.count, state))
         REGISTRATION_AGE.set_function(lambda: comparison.age)
