@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Iterator
 
 from consul_nginx.kube.client import POD
+from consul_nginx.kube.errors import KubeError
 from consul_nginx.loops.events import Events
 from consul_nginx.model.kubernetes import Meta
 from consul_nginx.model.registration import Registration
 from consul_nginx.model.verdict import Condition, Status
 from consul_nginx.rate import TokenBucket
 from consul_nginx.registrar.outcome import Told
+
+_log = logging.getLogger(__name__)
 
 # A rollout of a thousand Pods must not keep the API server busy with Events.
 PER_SECOND = 10.0
@@ -48,7 +52,7 @@ class PodEvents:
             self._wake.set()
 
     async def run(self) -> None:
-        """Never returns."""
+        """Never returns; what can't be posted is lost."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -56,7 +60,11 @@ class PodEvents:
                 _, (meta, conditions) = self._waiting.popitem(last=False)
                 for condition in conditions:
                     await asyncio.sleep(self._rate.take())
-                    await self._events.post(kind=POD, meta=meta, conditions=(condition,))
+                    try:
+                        await self._events.post(kind=POD, meta=meta, conditions=(condition,))
+                    except KubeError as error:
+                        # The lead is another's by now, say: it tells the same of what is wrong.
+                        _log.debug("an Event of %s is not posted: %s", meta.ref, error)
 
 
 def _conditions(told: Told) -> Iterator[Condition]:
