@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from consul_nginx.loops.brake import CONFIRM_S, FREE, Brake
+from consul_nginx.loops.brake import CONFIRM_S, FREE, REMEMBER_S, Brake
 from consul_nginx.loops.pods import Pods, Raw
 from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.model.registration import Pod
@@ -118,34 +118,42 @@ def test_a_node_without_pods_is_forgotten_when_asked_to(pods: Pods) -> None:
 
 
 class Clock:
-    now = 0.0
-    lists = 1
+    """Time, lists, and which Pods are there again."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.lists = {"shop": 1}
+        self.back: set[str] = set()
 
     def brake(self) -> Brake:
-        return Brake(lists=lambda: self.lists, clock=lambda: self.now)
+        return Brake(
+            lists=lambda namespace: self.lists.get(namespace, 1),
+            is_missing=lambda uid: uid not in self.back,
+            clock=lambda: self.now,
+        )
 
 
-def uids(count: int, node: str = "a") -> list[str]:
-    return [f"{node}-{number}" for number in range(count)]
+def missing(count: int, node: str = "a") -> dict[str, str]:
+    return {f"{node}-{number}": "shop" for number in range(count)}
 
 
 def test_a_few_missing_pods_go_at_once() -> None:
     brake = Clock().brake()
-    brake.missing(node="a", uids=uids(FREE), held=FREE)
-    assert not any(map(brake.holds, uids(FREE)))
+    brake.missing(node="a", pods=missing(FREE), held=FREE)
+    assert not any(map(brake.holds, missing(FREE)))
 
 
 def test_many_missing_pods_need_a_second_list_some_time_later() -> None:
     clock = Clock()
     brake = clock.brake()
-    many = uids(50)
+    many = missing(50)
 
     def look() -> bool:
-        brake.missing(node="a", uids=many, held=100)
+        brake.missing(node="a", pods=many, held=100)
         return any(map(brake.holds, many))
 
     assert look()
-    clock.lists += 1
+    clock.lists["shop"] += 1
     assert look(), "a second list at once tells nothing new"
     clock.now += CONFIRM_S
     assert not look()
@@ -154,24 +162,55 @@ def test_many_missing_pods_need_a_second_list_some_time_later() -> None:
 def test_time_without_a_second_list_confirms_nothing() -> None:
     clock = Clock()
     brake = clock.brake()
-    brake.missing(node="a", uids=uids(50), held=100)
+    brake.missing(node="a", pods=missing(50), held=100)
     clock.now += 10 * CONFIRM_S
+    assert brake.holds("a-0")
+
+
+def test_a_list_of_another_namespace_confirms_nothing() -> None:
+    clock = Clock()
+    brake = clock.brake()
+    brake.missing(node="a", pods=missing(50), held=100)
+    clock.now, clock.lists["blog"] = CONFIRM_S, 9
     assert brake.holds("a-0")
 
 
 def test_a_small_share_of_many_goes_at_once_and_nodes_count_together() -> None:
     brake = Clock().brake()
-    brake.missing(node="a", uids=uids(10, "a"), held=100)
+    brake.missing(node="a", pods=missing(10, "a"), held=100)
     assert not brake.holds("a-0")
-    brake.missing(node="b", uids=uids(90, "b"), held=100)
+    brake.missing(node="b", pods=missing(90, "b"), held=100)
     assert brake.holds("a-0")
+
+
+def test_what_went_counts_for_a_while() -> None:
+    clock = Clock()
+    brake = clock.brake()
+    brake.missing(node="a", pods=missing(FREE, "a"), held=FREE)
+    brake.missing(node="a", pods={}, held=0)
+    brake.forget("a")
+    brake.missing(node="b", pods=missing(1, "b"), held=1)
+    assert brake.holds("b-0")
+    clock.now += REMEMBER_S
+    brake.missing(node="b", pods=missing(1, "b"), held=1)
+    assert not brake.holds("b-0")
+
+
+def test_a_node_that_is_gone_is_no_part_of_what_a_share_is_taken_of() -> None:
+    brake = Clock().brake()
+    brake.missing(node="a", pods={}, held=1000)
+    brake.missing(node="b", pods=missing(50, "b"), held=50)
+    assert not brake.holds("b-0")
+    brake.forget("a")
+    assert brake.holds("b-0")
 
 
 def test_a_pod_that_is_back_must_be_missed_anew() -> None:
     clock = Clock()
     brake = clock.brake()
-    brake.missing(node="a", uids=uids(50), held=100)
-    brake.missing(node="a", uids=(), held=100)
-    clock.now, clock.lists = 100.0, 2
-    brake.missing(node="a", uids=uids(50), held=100)
+    brake.missing(node="a", pods=missing(50), held=100)
+    clock.back = set(missing(50))
+    brake.missing(node="a", pods={}, held=100)
+    clock.now, clock.lists, clock.back = 100.0, {"shop": 2}, set()
+    brake.missing(node="a", pods=missing(50), held=100)
     assert brake.holds("a-0")

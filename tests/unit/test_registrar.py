@@ -9,6 +9,7 @@ import pytest
 
 from consul_nginx.consul.errors import ConsulUnavailable
 from consul_nginx.kube.errors import NotLeading
+from consul_nginx.loops import brake
 from consul_nginx.loops.namespaces import Namespaces
 from consul_nginx.loops.pods import Pods
 from consul_nginx.loops.registrar import Registrar
@@ -254,6 +255,44 @@ async def test_a_few_pods_that_vanished_are_removed(world: World) -> None:
     world.listed()
     assert await world.reconcile() is None
     assert world.registry.held[NODE] == {}
+
+
+async def test_a_node_that_is_gone_does_not_weaken_the_brake(world: World) -> None:
+    pods = [pod_raw(f"web-{number}", node="gone") for number in range(100)]
+    world.listed(*pods)
+    await world.reconcile("gone")
+    for raw in pods:
+        world.pods.remove(raw)
+    await world.reconcile("gone")
+    for number in range(20):
+        world.hold(f"old-{number}")
+    assert await world.reconcile() is not None
+    assert len(world.registry.held[NODE]) == 20
+
+
+async def test_a_few_pods_of_each_of_many_nodes_are_many(world: World) -> None:
+    nodes = [f"node-{number}" for number in range(20)]
+    for node in nodes:
+        for number in range(5):
+            world.hold(f"{node}-{number}", node=node)
+    world.listed()
+    for node in nodes:
+        for _ in range(2):
+            await world.reconcile(node)
+    assert sum(map(len, world.registry.held.values())) == 95
+
+
+async def test_the_list_of_one_namespace_confirms_nothing_about_another(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(brake, "CONFIRM_S", 0.0)
+    for number in range(20):
+        world.hold(f"old-{number}")
+    for namespace in ("shop", "blog"):
+        world.pods.listed(uids=set(), version=100, namespace=namespace)
+        assert await world.reconcile() is not None
+    world.pods.listed(uids=set(), version=101, namespace="shop")
+    assert await world.reconcile() is None
 
 
 async def test_nothing_is_removed_of_a_namespace_that_was_not_listed(world: World) -> None:

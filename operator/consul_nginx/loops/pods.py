@@ -6,7 +6,7 @@ registrations may go. One that is merely missing from a list is none: see ``brak
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
@@ -36,8 +36,7 @@ class Pods:
         self._uids: set[str] = set()
         self._addresses: dict[str, str] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
-        self._complete: set[str | None] = set()
-        self.lists = 0
+        self._lists: Counter[str | None] = Counter()
 
     def put(self, raw: Raw) -> None:
         """The Pod is there, as ``raw``."""
@@ -75,12 +74,15 @@ class Pods:
             within = namespace is None or known.pod.ref.namespace == namespace
             if within and known.pod.uid not in uids and known.version <= version:
                 self._forget(known.pod)
-        self._complete.add(namespace)
-        self.lists += 1
+        self._lists[namespace] += 1
 
     def covers(self, namespace: str) -> bool:
         """Whether all Pods of a namespace are known."""
-        return None in self._complete or namespace in self._complete
+        return self.lists(namespace) > 0
+
+    def lists(self, namespace: str) -> int:
+        """How often all Pods of a namespace were listed."""
+        return self._lists[None] + self._lists[namespace]
 
     def on(self, node: str) -> tuple[Pod, ...]:
         """Pods of a node that were not told to end."""

@@ -66,7 +66,7 @@ class Registrar:
         self._registry = registry
         self._lead = lead
         self._tell = tell
-        self._brake = Brake(lists=lambda: pods.lists)
+        self._brake = Brake(lists=pods.lists, is_missing=self._vanished)
         self._settled: dict[str, Settled] = {}
         self._failing: set[str] = set()
         self._due: set[str] = set()
@@ -153,18 +153,20 @@ class Registrar:
             for item in held.values()
             if item.owner is not None and item.owner.cluster == self._settings.cluster
         ]
-        missing = [owner.pod_uid for owner in ours if self._is_missing(owner)]
-        self._brake.missing(node=node, uids=missing, held=len(ours))
-        return sum(self._brake.holds(uid) for uid in missing)
+        missing = [owner for owner in ours if self._is_missing(owner)]
+        self._brake.missing(
+            node=node,
+            pods={owner.pod_uid: owner.namespace for owner in missing},
+            held=len(ours),
+        )
+        return sum(self._brake.holds(owner.pod_uid) for owner in missing)
 
     def _is_missing(self, owner: Owner) -> bool:
         """Whether the Pod is not there although it should be known, and nobody saw it end."""
-        uid = owner.pod_uid
-        return (
-            self._pods.covers(owner.namespace)
-            and not self._pods.lives(uid)
-            and not self._pods.ended(uid)
-        )
+        return self._pods.covers(owner.namespace) and self._vanished(owner.pod_uid)
+
+    def _vanished(self, uid: str) -> bool:
+        return not self._pods.lives(uid) and not self._pods.ended(uid)
 
     def _may_remove(self, owner: Owner) -> bool:
         if not self._pods.covers(owner.namespace) or not self._wishes.known:
@@ -193,9 +195,14 @@ class Registrar:
         for told in outcome.told():
             self._tell(told)
         if not outcome.missed and not self._pods.on(node):
-            self._settled.pop(node, None)
-            self._wishes.forget(node)
-            self._pods.forget_if_empty(node)
+            self._forget(node)
+
+    def _forget(self, node: str) -> None:
+        """The node has no Pods, and nothing of ours."""
+        self._settled.pop(node, None)
+        self._wishes.forget(node)
+        self._brake.forget(node)
+        self._pods.forget_if_empty(node)
 
     def _failed(self, node: str, error: ConsulError) -> None:
         where = self._where(node)
