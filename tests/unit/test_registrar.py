@@ -9,7 +9,7 @@ import pytest
 
 from consul_nginx.consul.errors import ConsulUnavailable
 from consul_nginx.kube.errors import NotLeading
-from consul_nginx.loops import brake
+from consul_nginx.loops import brake, registrar
 from consul_nginx.loops.namespaces import Namespaces
 from consul_nginx.loops.pods import Pods
 from consul_nginx.loops.registrar import Registrar
@@ -365,6 +365,26 @@ async def test_an_agent_without_anything_of_ours_is_left_alone_when_it_does_not_
     world.listed(raw)
     world.registry.away = True
     assert await world.reconcile() is None
+
+
+async def test_a_node_that_left_with_its_agent_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(mode=Mode.AGENT)
+    world.listed(pod_raw(), pod_raw("old", node="node-2", SERVICE_IGNORE="true"))
+    await world.reconcile()
+    await world.reconcile("node-2")
+    world.registry.away = True
+    world.pods.remove(pod_raw(version=2))
+    world.pods.remove(pod_raw("old", version=2, node="node-2"))
+    assert await world.reconcile("node-2") is None, "it has nothing that could be removed"
+    assert world.pods.nodes() == {NODE}
+    with pytest.raises(ConsulUnavailable):
+        await world.reconcile()
+    monkeypatch.setattr(registrar, "DESERTED_S", 0.0)
+    assert await world.reconcile() is None
+    assert world.pods.nodes() == frozenset()
+    assert world.registrar.settled == {}
 
 
 async def test_a_standby_reads_and_writes_nothing(world: World) -> None:

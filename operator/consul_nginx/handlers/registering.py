@@ -37,8 +37,8 @@ from consul_nginx.resources.registration import RegistrationFile
 
 _log = logging.getLogger(__name__)
 
-# Agents of nodes that are gone take a worker until they time out.
-WORKERS = 16
+# Agents of nodes that are gone take a worker each until they time out: a zone may have a hundred.
+WORKERS = {Mode.AGENT: 128, Mode.CATALOG: 16}
 LONGEST_BACKOFF_S = 5.0
 IDENTITY_RETRY_S = 5.0
 # Time for an agent to tell the servers, or for a write that is under way to be seen.
@@ -168,7 +168,7 @@ class Registering:
             REGISTRATIONS.labels(state=state).set_function(partial(registrar.count, state))
         REGISTRATION_AGE.set_function(lambda: comparison.age)
         REJECTED_ANNOTATIONS.count = wishes.rejected
-        for _ in range(WORKERS):
+        for _ in range(WORKERS[settings.mode]):
             tasks.create_task(work(name="register", queue=self._queue, reconcile=reconcile))
         for task in (comparison.run(), drift.run(), events.run(), retired.run()):
             tasks.create_task(task)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -29,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 # A list that is asked for when it can confirm what is missing has come by then.
 LOOK_AGAIN_S = CONFIRM_S + 2
+# An agent that restarts is back by then; one that is not has gone with its node.
+DESERTED_S = 120.0
 
 
 class Registry(Protocol):
@@ -68,7 +71,7 @@ class Registrar:
         self._tell = tell
         self._brake = Brake(lists=pods.lists, is_missing=self._vanished)
         self._settled: dict[str, Settled] = {}
-        self._failing: set[str] = set()
+        self._failing: dict[str, float] = {}
         self._due: set[str] = set()
 
     async def reconcile(self, node: str) -> float | None:
@@ -102,7 +105,7 @@ class Registrar:
             raise
         except ConsulError as error:
             if self._is_deserted(node):
-                self._settled[node] = Settled(asked=asked)
+                self._abandon(node)
                 return None
             self._due.add(node)
             self._failed(node, error)
@@ -174,15 +177,23 @@ class Registrar:
         return not self._is_missing(owner) or not self._brake.holds(owner.pod_uid)
 
     def _is_deserted(self, node: str) -> bool:
-        """Whether an agent that does not answer may be left alone: it has nothing of ours to hold.
+        """Whether an agent that does not answer may be left alone: nothing is asked of it.
 
-        What it does hold of an earlier time is found when it answers again, see ``drift.py``.
+        What it may still hold is found when it answers again: Pods come back with it, and the full
+        comparison looks as long as there are any.
         """
-        return (
-            self._settings.mode is Mode.AGENT
-            and not self._wishes.of(node).registrations
-            and not self._settled.get(node, Settled()).written
-        )
+        if self._settings.mode is not Mode.AGENT or self._wishes.of(node).registrations:
+            return False
+        since = self._failing.get(self._where(node), time.monotonic())
+        is_lost = time.monotonic() - since >= DESERTED_S
+        return is_lost or not self._settled.get(node, Settled()).written
+
+    def _abandon(self, node: str) -> None:
+        self._settled[node] = Settled(asked=self._wishes.of(node))
+        self._brake.forget(node)
+        if not self._pods.on(node):
+            self._failing.pop(self._where(node), None)
+            self._forget(node)
 
     def _report(self, node: str, outcome: Outcome) -> None:
         self._recovered(node)
@@ -207,7 +218,7 @@ class Registrar:
     def _failed(self, node: str, error: ConsulError) -> None:
         where = self._where(node)
         if where not in self._failing:
-            self._failing.add(where)
+            self._failing[where] = time.monotonic()
             _log.warning("registrations wait: %s does not take them: %s", where, error)
         before = self._settled.get(node, Settled())
         asked = self._wishes.of(node).registrations
@@ -217,7 +228,7 @@ class Registrar:
     def _recovered(self, node: str) -> None:
         where = self._where(node)
         if where in self._failing:
-            self._failing.discard(where)
+            del self._failing[where]
             _log.info("%s takes registrations again", where)
 
     def _where(self, node: str) -> str:
