@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +14,9 @@ from consul_nginx.loops.comparison import Comparison
 from consul_nginx.loops.drift import DriftWatch, Present, drifted, excess
 from consul_nginx.registrar.outcome import Settled
 from unit.test_difference import registration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def settled(**nodes: str) -> dict[str, Settled]:
@@ -48,6 +52,14 @@ def test_what_nobody_asked_for_or_is_there_twice_is_excess() -> None:
     assert not excess(settled=settled(a="web", b="web"), present=present("web", web="critical"))
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pause between two looks."""
+    for name in ("SETTLE_S", "STANDBY_S"):
+        monkeypatch.setattr(drift, name, 0.0)
+    monkeypatch.setattr(drift, "LOOKS_AT_ONCE", 100)
+
+
 class Witness:
     """Answers, one after the other; then it blocks."""
 
@@ -67,12 +79,18 @@ class Witness:
         return answer
 
 
-async def watched(witness: Witness) -> list[str]:
+async def watched(
+    witness: Witness,
+    *,
+    leading: Callable[[], bool] = lambda: True,
+    compared: Callable[[], bool] = lambda: True,
+) -> list[str]:
     seen: list[str] = []
     watch = DriftWatch(
         witness=witness,
-        leading=lambda: True,
+        leading=leading,
         settled=lambda: settled(a="web"),
+        compared=compared,
         compare=seen.append,
         unknown=lambda: seen.append("unknown"),
         recovered=lambda: seen.append("recovered"),
@@ -88,10 +106,8 @@ async def test_a_node_is_compared_when_its_registration_vanished() -> None:
     assert await watched(Witness((5, present("web")), (6, present()))) == ["a"]
 
 
-async def test_what_is_unknown_is_told_once_when_it_was_seen_twice(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(drift, "SETTLE_S", 0.0)
+@pytest.mark.usefixtures("at_once")
+async def test_what_is_unknown_is_told_once_when_it_was_seen_twice() -> None:
     both = present("web", "old")
     assert await watched(Witness((5, both), (5, present("web")), (6, present("web")))) == []
     witness = Witness((5, both), (5, both), (6, both), (7, both))
@@ -99,6 +115,28 @@ async def test_what_is_unknown_is_told_once_when_it_was_seen_twice(
     assert witness.asked == [0, 0, 5, 6, 7]
 
 
+@pytest.mark.usefixtures("at_once")
+async def test_nothing_is_unknown_before_everything_was_compared() -> None:
+    both = present("web", "old")
+    looks = iter([False, False, True, True])
+    witness = Witness(*[(5, both)] * 4)
+    assert await watched(witness, compared=lambda: next(looks)) == ["unknown"]
+    assert witness.asked == [0, 0, 0, 0, 5], "it is looked at again until then"
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_what_stays_unknown_is_told_again_later_and_by_the_next_leader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    both = present("web", "old")
+    looks = iter([True, True, False, True, True, True])
+    witness = Witness(*[(5, both)] * 4)
+    assert await watched(witness, leading=lambda: next(looks)) == ["unknown", "unknown"]
+    monkeypatch.setattr(drift, "TELL_AGAIN_S", 0.0)
+    assert await watched(Witness(*[(5, both)] * 4)) == ["unknown", "unknown"]
+
+
+@pytest.mark.usefixtures("at_once")
 async def test_everything_is_compared_once_consul_answers_again() -> None:
     witness = Witness((5, present("web")), ConsulUnavailable("down"), (1, present("web")))
     assert await watched(witness) == ["recovered"]

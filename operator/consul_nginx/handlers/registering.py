@@ -158,6 +158,7 @@ class Registering:
             leading=lambda: self._lead.leading,
             settled=lambda: registrar.settled,
             compare=compare_soon,
+            compared=lambda: comparison.is_complete,
             unknown=something_unknown,
             recovered=comparison.ask_at_once,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -26,6 +27,8 @@ LONGEST_RETRY_S = 2.0
 STANDBY_S = 1.0
 # A write that is under way is seen by then.
 SETTLE_S = 2.0
+# What could not be removed, because its agent is away, may be by then.
+TELL_AGAIN_S = 900.0
 
 # How often Consul has an ID with a status; several nodes may have the same ID.
 Present = Counter[tuple[str, str]]
@@ -58,7 +61,7 @@ def excess(*, settled: Mapping[str, Settled], present: Present) -> frozenset[str
 
 class DriftWatch:
     """``compare`` is called with a node that drifted, ``unknown`` when something of ours is there
-    that nobody here knows of.
+    that nobody here knows of, although every node is ``compared``.
 
     ``recovered`` is called when Consul answers after it did not.
     """
@@ -69,6 +72,7 @@ class DriftWatch:
         witness: Witness,
         leading: Callable[[], bool],
         settled: Callable[[], Mapping[str, Settled]],
+        compared: Callable[[], bool],
         compare: Callable[[str], None],
         unknown: Callable[[], None],
         recovered: Callable[[], None],
@@ -76,11 +80,12 @@ class DriftWatch:
         self._witness = witness
         self._leading = leading
         self._settled = settled
+        self._compared = compared
         self._compare = compare
         self._unknown = unknown
         self._recovered = recovered
         self._suspected: frozenset[str] = frozenset()
-        self._told: frozenset[str] = frozenset()
+        self._told: dict[str, float] = {}
 
     async def run(self) -> None:
         """Never returns; a Consul that does not answer is asked again."""
@@ -90,6 +95,7 @@ class DriftWatch:
         while True:
             if not self._leading():
                 index = 0
+                self._told.clear()
                 await asyncio.sleep(STANDBY_S)
                 continue
             try:
@@ -114,10 +120,17 @@ class DriftWatch:
         for node in drifted(settled=settled, present=present):
             self._compare(node)
         found = excess(settled=settled, present=present)
-        self._told &= found
-        persistent = self._suspected & found - self._told
+        if not self._compared():
+            return bool(found)
+        now = time.monotonic()
+        self._told = {
+            identity: at
+            for identity, at in self._told.items()
+            if identity in found and now - at < TELL_AGAIN_S
+        }
+        persistent = self._suspected & found - self._told.keys()
         self._suspected = found - persistent
         if persistent:
-            self._told |= persistent
+            self._told |= dict.fromkeys(persistent, now)
             self._unknown()
-        return bool(found - self._told)
+        return bool(found - self._told.keys())
