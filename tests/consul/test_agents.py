@@ -8,7 +8,7 @@ import pytest
 
 from consul_nginx.consul.agents import AgentRegistrations
 from consul_nginx.consul.errors import ConsulConflict, ConsulUnavailable
-from consul_nginx.consul.transport import PooledTransport
+from consul_nginx.consul.transport import PooledTransport, id_segment
 from consul_nginx.model.registration import Change, Changes, Check, Place
 from nginx.support import wait_for
 
@@ -32,6 +32,19 @@ async def test_an_operator_that_is_away_turns_nothing_critical(agents, place, wa
         if check["ServiceID"] == one.content.id
     ]
     assert (check["Type"], check["Output"]) == ("ttl", "the Pod is ready")
+
+
+async def test_a_status_that_is_none_of_ours_is_written_anew(
+    agents, api, place, wanted, consul, registering
+):
+    one = wanted(ready=False)
+    await agents.apply(place, registering(one))
+    check = id_segment(f"readiness:{one.content.id}")
+    await api.put(f"agent/check/update/{check}", body={"Status": "warning"})
+    held = await agents.read(place)
+    assert held[one.content.id].ready is None
+    await agents.apply(place, registering(one, held=held))
+    assert status_of(consul, one) == {"Pod readiness": "critical"}
 
 
 async def test_the_agent_runs_what_is_asked_for_and_readiness_is_beside_it(

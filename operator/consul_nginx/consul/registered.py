@@ -18,6 +18,8 @@ from consul_nginx.consul.fields import MalformedError, field_of
 from consul_nginx.model.registration import MARKS, Check, Content, Held, Owner, Registration
 
 PASSING, CRITICAL = "passing", "critical"
+# Another status isn't of ours: the check is written anew.
+_READY = {PASSING: True, CRITICAL: False}
 
 _READINESS_NAME = "Pod readiness"
 _FINGERPRINT = re.compile(r"\[([0-9a-f]{16})\]$")
@@ -165,7 +167,7 @@ def _held(raw: Any, *, checks: Iterable[Any], cluster: str) -> Held:
             ready_version = field_of(check, "ModifyIndex", int, 0)
             # Of another type it isn't the check that we wrote, and can't be told anything.
             if said == notes(cluster) and field_of(check, "Type", str, "") in ("", "ttl"):
-                ready = field_of(check, "Status", str) == PASSING
+                ready = _READY.get(field_of(check, "Status", str))
             fingerprints |= set(_FINGERPRINT.findall(field_of(check, "Name", str, "")))
         elif check_id == asked_id(service_id, fingerprint=said):
             fingerprints.add(said)
