@@ -71,8 +71,7 @@ class Registry:
         self.held: dict[str, dict[str, Held]] = {}
         self.away = False
         self.refuses: dict[str, str] = {}
-        self.writes = 0
-        self.reads = 0
+        self.reads = self.applied = self.writes = 0
         self.tidied: list[str] = []
 
     async def tidy(self, place: Place) -> bool:
@@ -89,6 +88,7 @@ class Registry:
         return dict(self.held.get(place.node, {}))
 
     async def apply(self, place: Place, changes: Changes) -> Mapping[str, str]:
+        self.applied += 1
         held = self.held.setdefault(place.node, {})
         refused = {}
         for change in (*changes.register, *changes.readiness):
@@ -187,6 +187,7 @@ async def test_at_rest_nothing_is_written(world: World) -> None:
     writes = world.registry.writes
     await world.reconcile()
     assert world.registry.writes == writes
+    assert world.registry.applied == 1, "not even asked whether it could be"
 
 
 async def test_events_that_change_nothing_for_us_cost_consul_nothing(world: World) -> None:

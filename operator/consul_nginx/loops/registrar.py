@@ -97,7 +97,7 @@ class Registrar:
                 may_remove=self._may_remove,
             )
             self._lead.require()
-            refused = await self._registry.apply(place, changes)
+            refused = await self._registry.apply(place, changes) if changes else {}
             if not self._pods.on(node) and len(held) == len(changes.remove):
                 await self._registry.tidy(place)
         except ConsulConflict:
