@@ -62,6 +62,7 @@ class Registrar:
         registry: Registry,
         lead: Lead,
         tell: Callable[[Told], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._pods = pods
@@ -69,7 +70,8 @@ class Registrar:
         self._registry = registry
         self._lead = lead
         self._tell = tell
-        self._brake = Brake(lists=pods.lists, is_missing=self._vanished)
+        self._clock = clock
+        self._brake = Brake(lists=pods.lists, is_missing=self._vanished, clock=clock)
         self._settled: dict[str, Settled] = {}
         self._failing: dict[str, float] = {}
         self._due: set[str] = set()
@@ -184,8 +186,8 @@ class Registrar:
         """
         if self._settings.mode is not Mode.AGENT or self._wishes.of(node).registrations:
             return False
-        since = self._failing.get(self._where(node), time.monotonic())
-        is_lost = time.monotonic() - since >= DESERTED_S
+        since = self._failing.get(self._where(node), self._clock())
+        is_lost = self._clock() - since >= DESERTED_S
         return is_lost or not self._settled.get(node, Settled()).written
 
     def _abandon(self, node: str) -> None:
@@ -218,7 +220,7 @@ class Registrar:
     def _failed(self, node: str, error: ConsulError) -> None:
         where = self._where(node)
         if where not in self._failing:
-            self._failing[where] = time.monotonic()
+            self._failing[where] = self._clock()
             _log.warning("registrations wait: %s does not take them: %s", where, error)
         before = self._settled.get(node, Settled())
         asked = self._wishes.of(node).registrations
