@@ -242,6 +242,7 @@ ANNOTATIONS = [
         )
     ),
     Row("SERVICE_80_ID", "c1:shop/web-1:81", ANOTHER_ID),
+    Row("SERVICE_80_ID", "c1:blog/web-1:80", FORBIDDEN),
     *(
         Row("SERVICE_80_TAGS", value, NOT_REGISTERED)
         for value in ("a\u0000", "a,b\nc", "x" * 600, "a," * 200, "," * 250_000)

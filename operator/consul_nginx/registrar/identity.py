@@ -58,6 +58,7 @@ def _wishes(ports: tuple[Port, ...], context: Context) -> Iterator[_Wish]:
             text = context.expand(key.value, key=key)
             if not _is_id(text):
                 raise invalid(key.written, key.value, _WAY_OUT)
+            _must_be_nobodys_default(text, key, context)
             own = any(f"$({name})" in key.value for name in ("POD_NAME", "POD_ORDINAL"))
             yield _Wish(
                 offer=port.offer,
@@ -66,6 +67,17 @@ def _wishes(ports: tuple[Port, ...], context: Context) -> Iterator[_Wish]:
                 tail=f"-{pod.ref.name}" if pod.controlled and not own else "",
                 rank=2 if port.values.is_scoped("id") else 1,
             )
+
+
+def _must_be_nobodys_default(text: str, key: Key, context: Context) -> None:
+    """The older of two Pods keeps an ID: it must not be the default of another team's Pod."""
+    cluster, namespace = context.settings.cluster, context.pod.ref.namespace
+    if text.startswith(f"{cluster}:") and not text.startswith(f"{cluster}:{namespace}/"):
+        raise Refused(
+            Reason.NOT_ALLOWED,
+            f"{shown_key(key.written)}: {shown(text)}: IDs that begin with {cluster}: are those of "
+            f"Pods without SERVICE_ID; begin with {cluster}:{namespace}/ or otherwise",
+        )
 
 
 def _free(wish: _Wish, taken: Mapping[str, Offer], context: Context) -> str:
