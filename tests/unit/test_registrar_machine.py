@@ -46,7 +46,7 @@ from consul_nginx.registrar.wanted import wanted
 from unit.test_registrar import pod_raw
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Mapping
+    from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 
     from consul_nginx.model.registration import Pod
 
@@ -262,6 +262,7 @@ class Operator:
         self.dirty: set[str] = set()
         self.flights: dict[str, Coroutine[Any, Any, float | None]] = {}
         self.is_listed = False
+        self.heard_of_the_end: set[str] = set()
         self.lead = Lead()
         self.lacking: Counter[str] = Counter()
         self.unproven: dict[str, float] = {}
@@ -281,6 +282,8 @@ class Operator:
         self.most_held = 0
 
     def feed(self, event: str, raw: Raw) -> None:
+        if event == "DELETED" or "deletionTimestamp" in raw["metadata"]:
+            self.heard_of_the_end.add(raw["metadata"]["uid"])
         if event == "DELETED":
             self.pods.remove(raw)
         else:
@@ -355,11 +358,14 @@ class Machine(RuleBasedStateMachine):
         self.kubernetes.watched.append(lambda event, raw: operator.events.append((event, raw)))
         return operator
 
-    @initialize()
-    def pods_that_every_node_has(self) -> None:
-        """As the agents' own: with them an agent of a node is known."""
+    @initialize(names=st.just(set(NAMES)) | st.sets(st.sampled_from(NAMES)))
+    def begin_at_rest(self, names: set[str]) -> None:
+        """Every node has a Pod of its agent's: with it the agent is known."""
         for node in NODES:
             self.kubernetes.create(f"system-{node}", node=node)
+        for position, name in enumerate(sorted(names)):
+            self.create(name, NODES[position % len(NODES)], ANNOTATIONS[0])
+        self.come_to_rest()
 
     # Pods
 
@@ -368,11 +374,6 @@ class Machine(RuleBasedStateMachine):
     def create(self, name: str, node: str, annotations: dict[str, str]) -> None:
         if name not in self.kubernetes.pods:
             self.kubernetes.create(name, node=node, **annotations)
-
-    @rule(names=st.sets(st.sampled_from(NAMES), min_size=4))
-    def create_many(self, names: set[str]) -> None:
-        for position, name in enumerate(sorted(names)):
-            self.create(name, NODES[position % len(NODES)], ANNOTATIONS[0])
 
     @rule(name=st.sampled_from(NAMES), ready=st.booleans())
     def turn_ready(self, name: str, ready: bool) -> None:
@@ -404,15 +405,16 @@ class Machine(RuleBasedStateMachine):
 
     # What operators see of them
 
-    @rule(which=st.integers(0, 1), position=st.integers(0, 100), again=st.booleans())
-    def hear(self, which: int, position: int, again: bool) -> None:
+    @rule(which=st.integers(0, 1), positions=st.lists(st.integers(0, 100), min_size=1),
+          again=st.booleans())  # fmt: skip
+    def hear(self, which: int, positions: list[int], again: bool) -> None:
         """Late, in another order, or twice."""
         operator = self.operators[which]
-        if operator.events:
-            position %= len(operator.events)
-            operator.feed(*operator.events[position])
+        for position in positions[: len(operator.events)]:
+            event = operator.events[position % len(operator.events)]
+            operator.feed(*event)
             if not again:
-                del operator.events[position]
+                operator.events.remove(event)
 
     @rule(which=st.integers(0, 1))
     def hear_all(self, which: int) -> None:
@@ -429,9 +431,13 @@ class Machine(RuleBasedStateMachine):
     def list_all(self, which: int) -> None:
         self.operators[which].take_list()
 
-    @rule(which=st.integers(0, 1), lacking=st.sets(st.sampled_from(NAMES), min_size=1))
-    def list_some(self, which: int, lacking: set[str]) -> None:
+    @rule(which=st.integers(0, 1),
+          lacking=st.just(NAMES) | st.sets(st.sampled_from(NAMES), min_size=1),
+          at_once=st.booleans())  # fmt: skip
+    def list_some(self, which: int, lacking: Iterable[str], at_once: bool) -> None:
         self.operators[which].take_list(lacking=frozenset(lacking))
+        if at_once:
+            self.catch_up(which)
 
     # Operators
 
@@ -461,6 +467,14 @@ class Machine(RuleBasedStateMachine):
         for _ in range(requests):
             if node in self.operators[which].flights:
                 self.operators[which].step(node)
+
+    @rule(which=st.integers(0, 1))
+    def catch_up(self, which: int) -> None:
+        """Each node that waits is reconciled once, undisturbed."""
+        operator = self.operators[which]
+        for node in sorted(operator.dirty) if operator.is_listed else ():
+            self.begin(which, node)
+            self.go_on(which, node, 1000)
 
     @rule(seconds=st.sampled_from((1.0, LOOK_AGAIN_S, 200.0)))
     def wait(self, seconds: float) -> None:
@@ -518,6 +532,7 @@ class Machine(RuleBasedStateMachine):
             for raw in self.kubernetes.pods.values():
                 uid = raw["metadata"]["uid"]
                 assert not operator.pods.ended(uid) or uid in self.kubernetes.ended
+            assert not any(map(operator.pods.lives, operator.heard_of_the_end))
 
     @invariant()
     def few_are_removed_without_evidence(self) -> None:
@@ -563,6 +578,8 @@ class Machine(RuleBasedStateMachine):
 
     def _compare_all(self, operator: Operator) -> None:
         operator.dirty |= operator.pods.nodes() | {node for node, _ in self.consul.ours()}
+        for node in operator.dirty:
+            operator.registrar.due(node)
         while operator.dirty:
             node = min(operator.dirty)
             operator.begin(node)
@@ -598,7 +615,7 @@ class AgentMachine(Machine):
     mode = Mode.AGENT
 
 
-BUDGET = settings(max_examples=80, stateful_step_count=40, deadline=None)
+BUDGET = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestCatalog = Machine.TestCase
 TestCatalog.settings = BUDGET
 TestAgents = AgentMachine.TestCase
