@@ -10,6 +10,7 @@ from consul_nginx.loops.brake import CONFIRM_S, FREE, REMEMBER_S, Brake
 from consul_nginx.loops.pods import Pods, Raw
 from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.model.registration import Pod
+from consul_nginx.registrar.pod import MalformedPodError
 
 
 def raw(
@@ -23,6 +24,8 @@ def raw(
 
 
 def parse(item: Raw) -> Pod:
+    if item.get("malformed"):
+        raise MalformedPodError("metadata.name: missing")
     return Pod(
         ref=ObjectRef(namespace="shop", name=item["metadata"]["name"]),
         uid=item["metadata"]["uid"],
@@ -54,6 +57,13 @@ def test_a_change_is_told_once_with_the_node(pods: Pods, told: list[str]) -> Non
     pods.put(raw(version=2))
     pods.put(raw(version=3, ready=False))
     assert told == ["node-1", "node-1"]
+
+
+def test_a_malformed_pod_costs_no_other(pods: Pods) -> None:
+    pods.put(raw("bad", malformed=True))
+    pods.remove(raw("bad", malformed=True))
+    pods.put(raw())
+    assert [pod.ref.name for pod in pods.on("node-1")] == ["web"]
 
 
 def test_an_old_version_that_comes_late_is_ignored(pods: Pods) -> None:

@@ -39,7 +39,8 @@ _log = logging.getLogger(__name__)
 
 # Agents of nodes that are gone take a worker each until they time out: a zone may have a hundred.
 WORKERS = {Mode.AGENT: 128, Mode.CATALOG: 16}
-LONGEST_BACKOFF_S = 5.0
+# When Consul answers again, everything is compared at once; of an agent nobody tells that.
+LONGEST_BACKOFF_S = {Mode.AGENT: 5.0, Mode.CATALOG: 30.0}
 IDENTITY_RETRY_S = 5.0
 # Time for an agent to tell the servers, or for a write that is under way to be seen.
 SETTLE_S = 1.0
@@ -66,7 +67,9 @@ class Registering:
         self._lead = lead
         self._labels = labels
         self._consul = consul
-        self._queue: WorkQueue[str] = WorkQueue(name="register", longest_backoff=LONGEST_BACKOFF_S)
+        self._queue: WorkQueue[str] = WorkQueue(
+            name="register", longest_backoff=LONGEST_BACKOFF_S[file.settings.mode]
+        )
         self._pods = Pods(parse=parse_pod, changed=Pacer(queue=self._queue).changed)
         self._relist = Relist(
             take=PodLists(kube=kube, pods=self._pods, namespaces=namespaces).take,

@@ -6,6 +6,7 @@ registrations may go. One that is merely missing from a list is none: see ``brak
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from typing import Any
 
 from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.model.registration import Place, Pod
+from consul_nginx.registrar.pod import MalformedPodError
+
+_log = logging.getLogger(__name__)
 
 Raw = Mapping[str, Any]
 
@@ -40,7 +44,9 @@ class Pods:
 
     def put(self, raw: Raw) -> None:
         """The Pod is there, as ``raw``."""
-        pod, version = self._parse(raw), int(raw["metadata"]["resourceVersion"])
+        pod, version = self._read(raw), int(raw["metadata"]["resourceVersion"])
+        if pod is None:
+            return
         if pod.leaving:
             self._end(pod)
             return
@@ -63,7 +69,9 @@ class Pods:
 
     def remove(self, raw: Raw) -> None:
         """The Pod was deleted."""
-        self._end(self._parse(raw))
+        pod = self._read(raw)
+        if pod is not None:
+            self._end(pod)
 
     def listed(self, *, uids: Set[str], version: int, namespace: str | None) -> None:
         """A list is complete as of ``version``, of one namespace or (None) of all.
@@ -112,6 +120,14 @@ class Pods:
 
     def __len__(self) -> int:
         return len(self._pods)
+
+    def _read(self, raw: Raw) -> Pod | None:
+        """None: it is malformed, as no API server returns one. It must cost no other."""
+        try:
+            return self._parse(raw)
+        except MalformedPodError as error:
+            _log.warning("a Pod is left out: %s", error)
+            return None
 
     def _end(self, pod: Pod) -> None:
         self._ended[pod.uid] = None

@@ -191,7 +191,8 @@ class Registrar:
         return is_lost or not self._settled.get(node, Settled()).written
 
     def _abandon(self, node: str) -> None:
-        self._settled[node] = Settled(asked=self._wishes.of(node))
+        # Not settled: whatever comes to the node next may have brought the agent back.
+        self._settled.pop(node, None)
         self._brake.forget(node)
         if not self._pods.on(node):
             self._failing.pop(self._where(node), None)

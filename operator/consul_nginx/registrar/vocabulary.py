@@ -46,7 +46,13 @@ VOCABULARY = tuple(
         ("IP", "10.1.2.3", "Address that is registered: an IP address in an allowed network.", ""),
         ("PORT", "8080", "Port that is registered; names the port of a Pod that has none.", ""),
         ("WEIGHT", "10", "Weight while passing, 1 to 65535.", "1"),
-        ("ENABLE_TAG_OVERRIDE", "true", "Others may change the tags in Consul's catalog.", "false"),
+        (
+            "ENABLE_TAG_OVERRIDE",
+            "true",
+            "Others may change the tags in Consul's catalog, until something else of the "
+            "registration changes.",
+            "false",
+        ),
         (
             "NAMESPACE",
             "team-a",
