@@ -19,6 +19,8 @@ def power_off(each: Node) -> None:
     for name in (*daemons, each.name):
         cgroups.kill(f"{group}/daemons/{name}")
     cgroups.kill(each.pods_cgroup)
+    # As after a boot; a kubelet asks containerd about what is left here, for seconds each.
+    cgroups.remove(each.pods_cgroup)
 
 
 def power_on(cluster: Cluster, each: Node) -> None:
