@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count, permutations
+from itertools import count, dropwhile, permutations, takewhile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,7 @@ from cluster.support.release import CRDS
 from cluster.support.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from cluster.harness.cluster import Cluster
     from cluster.support.release import Release
@@ -33,6 +34,8 @@ metadata: {{name: gone, namespace: {namespace}}}
 spec:
   listeners: [{{name: http, port: 80}}]
   deployment: {{replicas: 1}}
+  # A namespace waits for half of its pods' grace period, which is longer than this.
+  reload: {{shutdownTimeout: 3s}}
 ---
 apiVersion: consul-nginx.dev/v1alpha1
 kind: ServiceMapping
@@ -52,15 +55,15 @@ class Doomed:
     """A LoadBalancer with a mapping, in a namespace of their own."""
 
     cluster: Cluster
-    release: Release
     namespace: str
 
     def apply(self) -> None:
-        kubectl = self.cluster.kubectl
-        kubectl(
-            "apply", "--server-side", "-f", "-", stdin=MANIFEST.format(namespace=self.namespace)
-        )
-        kubectl("wait", *self.within, "nlb/gone", "--for=condition=Ready", "--timeout=90s")
+        words = ("apply", "--server-side", "-f", "-")
+        self.cluster.kubectl(*words, stdin=MANIFEST.format(namespace=self.namespace))
+
+    def wait_ready(self) -> None:
+        words = ("nlb/gone", "--for=condition=Ready", "--timeout=90s")
+        self.cluster.kubectl("wait", *self.within, *words)
 
     @property
     def within(self) -> tuple[str, str]:
@@ -72,9 +75,6 @@ class Doomed:
     def delete_load_balancer(self) -> None:
         self.cluster.kubectl("delete", *self.within, "nlb/gone", "--timeout=30s")
 
-    def uninstall(self) -> None:
-        self.release.uninstall()
-
     def children(self) -> list[str]:
         """What the operator made, as far as it is still there."""
         selector = "--selector=app.kubernetes.io/managed-by=consul-nginx-operator"
@@ -82,15 +82,26 @@ class Doomed:
         return [f"{i['kind']}/{i['metadata']['name']}" for i in json.loads(said)["items"]]
 
 
+@contextmanager
+def all_doomed(cluster: Cluster, count: int) -> Iterator[list[Doomed]]:
+    """Applied and ready; whatever is left of it goes afterwards."""
+    found = [Doomed(cluster=cluster, namespace=f"bye-{next(NUMBERS)}") for _ in range(count)]
+    for doomed in found:
+        doomed.apply()
+    for doomed in found:
+        doomed.wait_ready()
+    try:
+        yield found
+    finally:
+        names = [doomed.namespace for doomed in found]
+        cluster.kubectl("delete", "namespace", *names, "--ignore-not-found", "--wait=false")
+
+
 @pytest.fixture
 def doomed(cluster: Cluster, release: Release) -> Iterator[Doomed]:
-    """Applied and ready; whatever is left of it goes afterwards, and the operator is back."""
-    doomed = Doomed(cluster=cluster, release=release, namespace=f"bye-{next(NUMBERS)}")
-    doomed.apply()
-    yield doomed
-    words = ("delete", "namespace", doomed.namespace, "--ignore-not-found", "--wait=false")
-    cluster.kubectl(*words)
-    release.install()
+    """One."""
+    with all_doomed(cluster, 1) as [found]:
+        yield found
 
 
 @pytest.fixture
@@ -100,18 +111,33 @@ def shop_applied_again(installed_shop: Shop) -> Iterator[None]:
     installed_shop.apply()
 
 
-STEPS = (Doomed.delete_mapping, Doomed.delete_load_balancer, Doomed.uninstall)
+UNINSTALL = None  # the step that all share
+ORDERS = list(permutations((Doomed.delete_mapping, Doomed.delete_load_balancer, UNINSTALL)))
 
 
-@pytest.mark.parametrize(
-    "steps",
-    list(permutations(STEPS)),
-    ids=lambda steps: ", ".join(step.__name__ for step in steps),
-)
-def test_in_any_order_everything_goes(doomed: Doomed, steps):
-    for step in steps:
-        step(doomed)
-    wait_for(lambda: not doomed.children(), what="all children are gone", seconds=90)
+def described(steps: Sequence[Callable[[Doomed], None] | None]) -> str:
+    return ", ".join(step.__name__ if step else "uninstall" for step in steps)
+
+
+def test_in_any_order_everything_goes(cluster: Cluster, release: Release):
+    """A namespace for each order; the operator, which they share, goes in the middle of all."""
+    with all_doomed(cluster, len(ORDERS)) as every:
+        for doomed, steps in zip(every, ORDERS, strict=True):
+            for step in takewhile(bool, steps):
+                step(doomed)
+        release.uninstall()
+        try:
+            for doomed, steps in zip(every, ORDERS, strict=True):
+                for step in filter(None, dropwhile(bool, steps)):
+                    step(doomed)
+            for doomed, steps in zip(every, ORDERS, strict=True):
+                wait_for(
+                    lambda left=doomed: not left.children(),
+                    what=f"all children are gone after {described(steps)}",
+                    seconds=90,
+                )
+        finally:
+            release.install()
 
 
 def test_in_the_foreground_everything_goes(doomed: Doomed):
@@ -133,3 +159,4 @@ def test_the_kinds_themselves_go_and_the_operator_works_again_when_they_return(
     kubectl("apply", "--server-side", "-f", str(CRDS))
     kubectl("wait", "-f", str(CRDS), "--for=condition=Established", "--timeout=30s")
     doomed.apply()
+    doomed.wait_ready()
