@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from cluster.harness.cluster import Cluster
 from cluster.support.release import Release
 from cluster.support.shop import Shop
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+CHECK_EVERY_S = 1
 
 
 @pytest.fixture(scope="session")
@@ -30,17 +27,16 @@ def release(cluster: Cluster) -> Release:
 
 
 @pytest.fixture(scope="session")
-def installed_shop(cluster: Cluster, release: Release) -> Iterator[Shop]:
-    """The example application behind nginx."""
-    shop = Shop(cluster)
+def installed_shop(cluster: Cluster, release: Release) -> Shop:
+    """The example applications behind nginx, with checks that tests can wait for."""
+    shop = Shop(cluster, check_every_s=CHECK_EVERY_S)
     shop.apply()
-    yield shop
-    shop.clear()
+    return shop
 
 
 @pytest.fixture
 def shop(installed_shop: Shop) -> Shop:
     """The example applications with all backends served: every test starts from there."""
-    installed_shop.sync()
+    installed_shop.bring_back()
     installed_shop.wait_all_backends()
     return installed_shop

@@ -114,7 +114,7 @@ def test_a_rejected_edit_leaves_what_was_accepted_served_also_after_a_restart(
     cluster.kubectl("delete", "pod", "-n", "consul-nginx", old, "--now")
     release.wait_for_another_operator(old)
     victim = shop.app_pods()[0]["metadata"]["name"]
-    shop.registration.deregister(shop.registration.service_id(victim))
+    shop.take_out(victim)
     shop.wait_backends(2)
     assert ask(address=shop.address, host="fine.example.com", path="/features")[0] == 200
     assert ask(address=shop.address, host="other.example.com", path="/features")[0] == 404

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from cluster.support.registration import agent_request
+from cluster.support.consul_api import agent_request
 from cluster.support.shop import fetch
 
 if TYPE_CHECKING:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cluster.support.registration import agent_request
-from cluster.support.shop import HOST
+from cluster.support.consul_api import maintain
+from cluster.support.shop import HOST, TEST_SERVER_THRIFT
 from cluster.support.traffic import ask, traffic
 from cluster.support.waiting import wait_for
 
 if TYPE_CHECKING:
+    from cluster.harness.cluster import Cluster
     from cluster.support.shop import Shop
 
 PATH = "/features"
@@ -50,16 +51,20 @@ def test_host_and_path_prefix_decide(shop: Shop, host: str, path: str, status: i
     assert ask(address=shop.address, host=host, path=path)[0] == status
 
 
-def test_a_deregistered_instance_leaves_and_comes_back_without_a_failed_request(shop: Shop):
+def test_a_pod_that_is_no_longer_to_be_registered_leaves_and_comes_back_without_a_failed_request(
+    cluster: Cluster, shop: Shop
+):
     victim = shop.app_pods()[0]["metadata"]["name"]
+    annotate = ("annotate", "-n", "shop", f"pod/{victim}")
     with traffic(address=shop.address, host=HOST) as sent:
         wait_for(lambda: victim in sent.by_pod, what=f"{victim} is served")
-        shop.registration.deregister(shop.registration.service_id(victim))
+        cluster.kubectl(*annotate, "SERVICE_IGNORE=true")
         shop.wait_backends(2)
+        assert victim not in shop.instances()
         left = sent.elapsed() + 3  # keepaliveGrace, and the old workers' last answers
         wait_for(lambda: sent.elapsed() > left + 1, what="a second of traffic")
         assert victim not in sent.pods_since(left)
-        shop.registration.sync()
+        cluster.kubectl(*annotate, "SERVICE_IGNORE-")
         shop.wait_backends(3)
         back = sent.elapsed()
         wait_for(lambda: victim in sent.pods_since(back), what=f"{victim} is served again")
@@ -82,17 +87,15 @@ def test_a_failing_check_takes_an_instance_out_and_a_passing_one_brings_it_back(
 
 def test_maintenance_takes_an_instance_out_without_a_failed_request(shop: Shop):
     name = shop.app_pods()[1]["metadata"]["name"]
-    agent, service = shop.registration.agent_of(name), shop.registration.service_id(name)
-    path = f"/v1/agent/service/maintenance/{service}"
     with traffic(address=shop.address, host=HOST) as sent:
-        agent_request(agent, "PUT", f"{path}?enable=true&reason=test")
+        shop.take_out(name)
         try:
             shop.wait_backends(2)
             left = sent.elapsed() + 3
             wait_for(lambda: sent.elapsed() > left + 1, what="a second of traffic")
             assert name not in sent.pods_since(left)
         finally:
-            agent_request(agent, "PUT", f"{path}?enable=false")
+            shop.bring_back()
         shop.wait_backends(3)
     assert not sent.failures, sent.explain()
 
@@ -120,14 +123,11 @@ def test_no_healthy_instance_is_a_503_and_said_in_the_mapping(shop: Shop):
 
 def test_many_changes_in_a_row_are_few_reloads(shop: Shop):
     """The first goes out at once; what follows within 100 ms of each other waits, 1 s at most."""
-    _, thrift = shop.test_server
-    name = sorted(thrift.pods())[0]
-    agent, service = thrift.agent_of(name), thrift.service_id(name)
-    path = f"/v1/agent/service/maintenance/{service}"
+    instance = next(iter(shop.instances(TEST_SERVER_THRIFT).values()))
     before = shop.reloads()
     with traffic(address=shop.address, host=HOST) as sent:
         for number in range(40):
-            agent_request(agent, "PUT", f"{path}?enable={'true' if number % 2 == 0 else 'false'}")
+            maintain(instance.agent, instance.id, enable=number % 2 == 0)
         shop.wait_all_backends()
     spent = [count - before[pod] for pod, count in shop.reloads().items()]
     assert max(spent) <= 20, spent

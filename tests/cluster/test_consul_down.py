@@ -113,10 +113,10 @@ def test_a_rejected_edit_a_restart_without_consul_and_a_move_cost_nothing(
                 what="Consul answers again",
                 seconds=120,
             )
-            shop.registration.deregister(shop.registration.service_id(victim))
+            shop.take_out(victim)
             shop.wait_backends(2)
         finally:
             edit_listener(cluster, "http")
-        shop.registration.sync()
+        shop.bring_back()
         shop.wait_backends(3)
     assert not sent.failures, sent.explain()

@@ -113,9 +113,9 @@ def test_while_paused_hand_edits_stay_and_changes_wait(cluster: Cluster, shop: S
         )
         patch(cluster, "deployment/edge", {"spec": {"replicas": 3}})
         victim = shop.app_pods()[0]["metadata"]["name"]
-        shop.registration.deregister(shop.registration.service_id(victim))
+        shop.take_out(victim)
         wait_for(
-            lambda: shop.get("smap", "features")["status"]["endpoints"]["summary"] == "2/2",
+            lambda: shop.get("smap", "features")["status"]["endpoints"]["summary"] == "2/3",
             what="the operator knows of the change",
         )
         assert len(shop.backends()) == 3

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cluster.harness.commands import run
-from cluster.support.registration import agent_request
+from cluster.support.consul_api import agent_request
 from cluster.support.shop import APP, HOST, fetch
 from cluster.support.traffic import traffic
 from cluster.support.waiting import wait_for
@@ -129,7 +129,7 @@ def dropped(release: Release) -> dict[str, int]:
 def test_everything_at_once_changes_nothing_for_nginx_and_is_told_and_counted(
     release: Release, shop: Shop
 ):
-    agent = shop.registration.agent_of(shop.app_pods()[0]["metadata"]["name"])
+    agent = shop.consul_agents()[0]
     before = shop.get("configmap", "edge-config")
     reloads = shop.reloads()
     expected = Counter(reason for _, reason in AT_THE_AGENT + IN_THE_CATALOG)
@@ -164,7 +164,7 @@ def test_everything_at_once_changes_nothing_for_nginx_and_is_told_and_counted(
 
 @pytest.mark.parametrize("service", REFUSED_BY_CONSUL, ids=json.dumps)
 def test_consul_refuses_these_itself(shop: Shop, service: dict[str, Any]):
-    agent = shop.registration.agent_of(shop.app_pods()[0]["metadata"]["name"])
+    agent = shop.consul_agents()[0]
     with (
         pytest.raises(urllib.error.HTTPError, match="400"),
         at_the_agent(agent, 0, {"Port": 8080, **service}),

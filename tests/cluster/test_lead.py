@@ -42,7 +42,7 @@ def test_a_leader_that_stops_hands_over_at_once(cluster: Cluster, release: Relea
         cluster.kubectl("delete", "pod", "-n", NAMESPACE, old)
         assert release.operator_pod()["metadata"]["name"] != old
         victim = shop.app_pods()[0]["metadata"]["name"]
-        shop.registration.deregister(shop.registration.service_id(victim))
+        shop.take_out(victim)
         shop.wait_backends(2)
     assert not sent.failures, sent.explain()
     assert all(count - reloads[pod] == 1 for pod, count in shop.reloads().items())
@@ -63,12 +63,12 @@ def test_a_leader_that_slept_wakes_up_to_no_effect(cluster: Cluster, release: Re
             what="the other operator leads",
         )
         victim = shop.app_pods()[0]["metadata"]["name"]
-        shop.registration.deregister(shop.registration.service_id(victim))
+        shop.take_out(victim)
         shop.wait_backends(2)
         written = shop.get("configmap", "edge-config")["metadata"]["resourceVersion"]
     finally:
         os.kill(pid, signal.SIGCONT)
-    shop.registration.sync()
+    shop.bring_back()
     shop.wait_backends(3)
     revisions = shop.get("configmap", "edge-config")
     assert revisions["metadata"]["resourceVersion"] != written
@@ -122,7 +122,7 @@ def test_with_both_forced_to_lead_no_write_of_the_stale_one_takes_effect(
     cluster.kubectl("scale", "-n", "shop", "nlb/edge", "--replicas=1")
     try:
         victim = shop.app_pods()[0]["metadata"]["name"]
-        shop.registration.deregister(shop.registration.service_id(victim))
+        shop.take_out(victim)
         shop.wait_backends(2)
         wait_for(
             lambda: shop.get("deployment", "edge")["spec"]["replicas"] == 1, what="it is scaled"
@@ -159,5 +159,5 @@ def test_people_hear_of_it_in_events(cluster: Cluster, shop: Shop):
 def test_a_leader_that_is_killed_is_followed_by_another_or_by_itself(release: Release, shop: Shop):
     os.kill(operator_pid(release.operator_pod()), signal.SIGKILL)
     victim = shop.app_pods()[0]["metadata"]["name"]
-    shop.registration.deregister(shop.registration.service_id(victim))
+    shop.take_out(victim)
     shop.wait_backends(2)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cluster.support.consul_api import maintain
 from cluster.support.sessions import datagram, session
 from cluster.support.shop import HOST, TEST_SERVER_THRIFT
 from cluster.support.traffic import ask, traffic
@@ -20,15 +21,16 @@ if TYPE_CHECKING:
     from cluster.support.shop import Shop
 
 HTTP = {"name": "http", "protocol": "HTTP", "port": 80}
+SERVICES = {"name": "services", "protocol": "HTTP", "port": 8080}
 THRIFT = {"name": "thrift", "protocol": "TCP", "port": 25000}
 
 
 @pytest.fixture
 def listeners(cluster: Cluster, shop: Shop) -> Iterator[Callable[..., None]]:
-    """Set the listeners besides http and thrift; back to those two after the test."""
+    """Set the listeners besides the three of examples/; back to those after the test."""
 
     def set_to(*more: dict[str, Any]) -> None:
-        patch = json.dumps({"spec": {"listeners": [HTTP, THRIFT, *more]}})
+        patch = json.dumps({"spec": {"listeners": [HTTP, SERVICES, THRIFT, *more]}})
         cluster.kubectl("patch", "-n", "shop", "nlb/edge", "--type=merge", "-p", patch)
 
     yield set_to
@@ -68,26 +70,25 @@ def pods(shop: Shop) -> set[str]:
 
 def test_tcp_connections_are_spread_over_the_instances(shop: Shop):
     seen = set()
-    for number in range(30):
+    for number in range(60):
         with session(shop.thrift_address) as opened:
             answer = opened.say(f"hello {number}")
         assert answer["said"] == f"hello {number}"
         seen.add(answer["pod"])
-    assert len(seen) == 3
+    assert len(seen) == 6
 
 
 def test_an_open_tcp_session_outlives_reloads(shop: Shop):
-    _, thrift = shop.test_server
     with session(shop.thrift_address) as opened:
         served_by = opened.say("one")["pod"]
         reloads = shop.reloads()
-        other = next(p for p in sorted(thrift.pods()) if p != served_by)
-        thrift.deregister(thrift.service_id(other))
+        other = next(pod for pod in shop.instances(TEST_SERVER_THRIFT) if pod != served_by)
+        shop.take_out(other, TEST_SERVER_THRIFT)
         wait_for(
             lambda: (
-                len(shop.backends(TEST_SERVER_THRIFT, Layer.STREAM)) == 2 and shop.is_programmed()
+                len(shop.backends(TEST_SERVER_THRIFT, Layer.STREAM)) == 5 and shop.is_programmed()
             ),
-            what="nginx has two instances",
+            what="nginx has five instances",
         )
         assert shop.reloads() != reloads
         assert opened.say("two")["pod"] == served_by
@@ -187,8 +188,8 @@ def test_tcp_and_udp_share_a_port(
 
 
 def test_a_tcp_service_without_instances_closes_connections_and_the_others_go_on(shop: Shop):
-    _, thrift = shop.test_server
-    thrift.clear()
+    for instance in shop.instances(TEST_SERVER_THRIFT).values():
+        maintain(instance.agent, instance.id, enable=True)
     wait_for(
         lambda: not shop.backends(TEST_SERVER_THRIFT, Layer.STREAM) and shop.is_programmed(),
         what="nginx has no instance",

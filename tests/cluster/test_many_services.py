@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cluster.support.registration import agent_request
+from cluster.support.consul_api import agent_request
 from consul_nginx.consul.catalog import Catalog
 from consul_nginx.consul.client import ConsulClient
 from consul_nginx.consul.sources import ConsulSources

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cluster.support.consul_api import agent_request
 from cluster.support.machine import memory_kb, process_of
-from cluster.support.registration import agent_request
 from cluster.support.tenant import API_VERSION, Tenant, tenant
 from cluster.support.waiting import wait_for
 

@@ -63,12 +63,12 @@ def test_what_changed_while_no_operator_ran_is_caught_up(
     cluster.kubectl("wait", "-n", NAMESPACE, *pods, "--for=delete", "--timeout=60s")
     try:
         victim = shop.app_pods()[0]["metadata"]["name"]
-        shop.registration.deregister(shop.registration.service_id(victim))
+        shop.take_out(victim)
         assert len(shop.backends()) == 3
     finally:
         cluster.kubectl(*scale, "--replicas=2")
     shop.wait_backends(2)
-    shop.registration.sync()
+    shop.bring_back()
     shop.wait_backends(3)
 
 
@@ -86,9 +86,9 @@ def test_with_namespaces_one_that_does_not_exist_blinds_nobody(
         cluster.kubectl("delete", "pod", "-n", NAMESPACE, old, "--now")
         release.wait_for_another_operator(old)
         victim = shop.app_pods()[0]["metadata"]["name"]
-        shop.registration.deregister(shop.registration.service_id(victim))
+        shop.take_out(victim)
         shop.wait_backends(2)
-        shop.registration.sync()
+        shop.bring_back()
         shop.wait_backends(3)
     finally:
         old = release.operator_pod()["metadata"]["name"]

@@ -89,7 +89,7 @@ def test_an_instance_that_goes_is_seen_from_consul_to_the_reload(
     prom.wait_true(f"{writes} >= 0")
     writes_before, reloads_before = prom.value(writes), sum(prom.values(reloads))
     victim = shop.app_pods()[0]["metadata"]["name"]
-    shop.registration.deregister(shop.registration.service_id(victim))
+    shop.take_out(victim)
     prom.wait_true(f"{healthy} == 2")
     prom.wait_true(f"{writes} > {writes_before}")
     prom.wait_true(f"sum({reloads}) >= {reloads_before + len(shop.nginx_pods())}")

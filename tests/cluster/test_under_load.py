@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cluster.support.consul_api import agent_request
 from cluster.support.instances import instances
-from cluster.support.registration import agent_request
 from cluster.support.tcp_traffic import tcp_traffic
 from cluster.support.vegeta import Load, load
 from cluster.support.waiting import wait_for

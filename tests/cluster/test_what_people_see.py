@@ -21,8 +21,8 @@ def test_one_look_answers_does_it_work(cluster: Cluster, shop: Shop):
         return next(line.split() for line in said.splitlines() if line.startswith(name))
 
     wait_for(
-        lambda: words("loadbalancer.consul-nginx.dev/edge")[1:4] == ["True", "2/2", "3"],
-        what="the LoadBalancer's line says Ready, 2/2 pods, 3 mappings",
+        lambda: words("loadbalancer.consul-nginx.dev/edge")[1:4] == ["True", "2/2", "4"],
+        what="the LoadBalancer's line says Ready, 2/2 pods, 4 mappings",
     )
     mapping = ["edge", '["shop.example.com"]', "/features", "my-web-server", "3/3", "True", "True"]
     wait_for(

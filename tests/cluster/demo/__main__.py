@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 
-from cluster.demo import back_end, consul_changes, figures, mistakes, screen
+from cluster.demo import back_end, consul_changes, figures, mistakes, registrations, screen
 from cluster.harness.cluster import Cluster
 from cluster.harness.report import HarnessError, heading, line
 from cluster.support.release import Release
@@ -23,10 +23,14 @@ def main() -> int:
         cluster = Cluster.load()
         release, shop = Release(cluster=cluster), Shop(cluster)
         install(release, shop)
+        registrations.show_registrations(shop)
         consul_changes.show_rotation(shop)
         failures = consul_changes.show_stop_and_start(shop)
         failures += consul_changes.show_sick_and_well(shop)
+        failures += consul_changes.show_a_hang(shop)
         back_end.show_test_server(shop)
+        registrations.show_discovery(shop)
+        failures += registrations.show_a_bad_annotation(shop)
         failures += mistakes.show_a_mistake(shop, release)
         failures += mistakes.show_hand_edits(shop)
         figures.show_metrics(shop, release)
@@ -61,7 +65,7 @@ def what_next(cluster: Cluster, shop: Shop) -> None:
         (f"source {env}", "kubectl, helm and consul for this cluster"),
         (f"kubectl get consul-nginx -n {NAMESPACE} -w", "what nginx serves, live"),
         (f"kubectl describe smap features -n {NAMESPACE}", "why, in words"),
-        (f"curl -H 'Host: {HOST}' http://{shop.address}/features", "through nginx"),
+        (f"curl -H 'Host: {HOST}' http://{shop.address}/orders", "through nginx, both layers"),
         (f"nc {shop.thrift_address.replace(':', ' ')}", "a TCP session: a line in, a line out"),
         (f"kubectl logs -n {NAMESPACE} deploy/edge -c nginx", "the access log"),
         (f"{cluster.consul_address}/ui/", "Consul's own view"),

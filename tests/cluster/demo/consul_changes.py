@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING
 
 from cluster.demo import screen
 from cluster.harness.report import heading, line, table
-from cluster.support.registration import agent_request
+from cluster.support.machine import process_of
 from cluster.support.shop import APP, HOST, NAMESPACE
 from cluster.support.traffic import traffic
 from cluster.support.waiting import wait_for
@@ -33,7 +35,7 @@ def show_rotation(shop: Shop) -> None:
 def show_stop_and_start(shop: Shop) -> int:
     """One pod is stopped the ordinary way, then started again, under traffic."""
     heading("\nOne backend is stopped while 200 requests per second go on")
-    with traffic(address=shop.address, host=HOST) as sent, shop.registration.following():
+    with traffic(address=shop.address, host=HOST) as sent:
         before = names(shop)
         with screen.after("gone from nginx"):
             scale(shop, 2)
@@ -58,14 +60,39 @@ def show_sick_and_well(shop: Shop) -> int:
     """One pod is put into maintenance in Consul, and out of it again."""
     heading("\nOne backend is put into Consul's maintenance mode, and out of it again")
     pod = sorted(names(shop))[0]
-    agent, service = shop.registration.agent_of(pod), shop.registration.service_id(pod)
-    path = f"/v1/agent/service/maintenance/{service}"
     with traffic(address=shop.address, host=HOST) as sent:
-        for enable, count, word in (("true", 2, "out of nginx"), ("false", 3, "back in nginx")):
-            with screen.after(word):
-                agent_request(agent, "PUT", f"{path}?enable={enable}")
-                shop.wait_backends(count)
+        with screen.after("out of nginx"):
+            shop.take_out(pod)
+            shop.wait_backends(2)
+        with screen.after("back in nginx"):
+            shop.bring_back()
+            shop.wait_backends(3)
     return screen.failures(sent)
+
+
+def show_a_hang(shop: Shop) -> int:
+    """One pod's process stands still: Consul's check notices, within an interval and a timeout."""
+    pod = shop.app_pods()[0]
+    heading(
+        "\nOne backend hangs, but does not stop (kill -STOP): its check runs every 10 s, waits 2 s"
+    )
+    process = process_of(pod, "/app/server.py")
+    with traffic(address=shop.address, host=HOST, rate=100, patience=1.0) as sent:
+        os.kill(process, signal.SIGSTOP)
+        hung = sent.elapsed()
+        try:
+            with screen.after("out of nginx"):
+                shop.wait_backends(2)
+            out = sent.elapsed() + 1.0
+            wait_for(lambda: sent.elapsed() > out + 2.0, what="two seconds of traffic")
+        finally:
+            os.kill(process, signal.SIGCONT)
+        with screen.after("back in nginx", more=" (it goes on: kill -CONT)"):
+            shop.wait_backends(3)
+    late = [failure for failure in sent.failures if failure.at > out]
+    line("requests", f"{sent.requests}, {len(sent.failures)} failed")
+    line("", f"all of them sent in the first {out - hung:.1f} s" if not late else "also later")
+    return len(late)
 
 
 def scale(shop: Shop, count: int) -> None:

@@ -21,7 +21,12 @@ WIDTH = 128
 def kubectl(cluster: Cluster, *words: str) -> None:
     """Run kubectl and show the command with what it said; long lines are wrapped."""
     print(f"  $ kubectl {' '.join(words)}")
-    for row in cluster.kubectl(*words).splitlines():
+    show(cluster.kubectl(*words))
+
+
+def show(text: str) -> None:
+    """Show what a command said; long lines are wrapped."""
+    for row in text.splitlines():
         for part in textwrap.wrap(
             row,
             WIDTH,

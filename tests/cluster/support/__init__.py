@@ -1,1 +1,1 @@
-"""What demo and cluster tests share: traffic, registration by a script, the Helm release."""
+"""What demo and cluster tests share: traffic, Consul as people use it, the Helm release."""

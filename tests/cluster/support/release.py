@@ -36,7 +36,11 @@ class Release:
         self.cluster.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={CRDS}")
         self.cluster.kubectl.apply([_namespace()])
         # The image's tag stays the same while one develops; this makes pods of new images.
-        settings = {"podAnnotations.images": inputs_hash(REPOSITORY), **values}
+        settings = {
+            "podAnnotations.images": inputs_hash(REPOSITORY),
+            "registration.mode": "agent",
+            **values,
+        }
         self.helm(
             "upgrade",
             "--install",

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import urllib.request
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from cluster.harness.settings import REPOSITORY
-from cluster.support.registration import Registration
+from cluster.support.consul_api import agent_request, deregister, in_maintenance, maintain
 from cluster.support.waiting import wait_for
 from consul_nginx.model.consul import ServiceQuery
 from consul_nginx.model.nginx import Layer
+from consul_nginx.model.registration import META_NAMESPACE, META_POD
 from consul_nginx.plan.load_balancer import upstream_id
 
 if TYPE_CHECKING:
@@ -25,42 +27,32 @@ APP = "my-web-server"
 TEST_SERVER = "test-server"
 TEST_SERVER_HTTP = "test-server-http-service"
 TEST_SERVER_THRIFT = "test-server-thrift-service"
-THRIFT_PORT = 25000
+SERVICES_PORT, THRIFT_PORT = 8080, 25000
 LOAD_BALANCER = "edge"
 AGENT_PORT = 9901
+FILES = ("my-web-server.yaml", "test-server.yaml", "shop.yaml")
+INSTANCES = {APP: 3, TEST_SERVER_HTTP: 6, TEST_SERVER_THRIFT: 6}
+LAYERS = {APP: Layer.HTTP, TEST_SERVER_HTTP: Layer.HTTP, TEST_SERVER_THRIFT: Layer.STREAM}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    """What the operator registered for a pod, and the agent that has it."""
+
+    id: str
+    agent: str
 
 
 @dataclass(frozen=True)
 class Shop:
-    """The examples on a cluster: two applications and the LoadBalancer in front of them."""
+    """The examples on a cluster: two applications and the LoadBalancer in front of them.
+
+    ``check_every_s`` is the interval of Consul's checks, and their timeout; None: what the examples
+    say.
+    """
 
     cluster: Cluster
-
-    @cached_property
-    def registration(self) -> Registration:
-        """What stands in for the registrar."""
-        return Registration(
-            kubectl=self.cluster.kubectl, namespace=NAMESPACE, app=APP, port=8080, check="/features"
-        )
-
-    @cached_property
-    def test_server(self) -> tuple[Registration, Registration]:
-        """The same for the other application: its HTTP service, and its TCP service."""
-
-        def registration(service: str, port: int, check: str | None) -> Registration:
-            return Registration(
-                kubectl=self.cluster.kubectl,
-                namespace=NAMESPACE,
-                app=TEST_SERVER,
-                port=port,
-                service=service,
-                check=check,
-            )
-
-        return (
-            registration(TEST_SERVER_HTTP, 8080, "/"),
-            registration(TEST_SERVER_THRIFT, THRIFT_PORT, None),
-        )
+    check_every_s: int | None = None
 
     @property
     def ip(self) -> str:
@@ -73,6 +65,11 @@ class Shop:
         return f"{self.ip}:80"
 
     @property
+    def services_address(self) -> str:
+        """Where nginx listens for those who ask test-server by HTTP."""
+        return f"{self.ip}:{SERVICES_PORT}"
+
+    @property
     def thrift_address(self) -> str:
         """Where nginx listens for the protocol of test-server."""
         return f"{self.ip}:{THRIFT_PORT}"
@@ -80,46 +77,85 @@ class Shop:
     def apply(self) -> None:
         """Apply all files and wait until pods run, are registered, and nginx serves them."""
         kubectl = self.cluster.kubectl
-        for name in ("my-web-server.yaml", "test-server.yaml", "shop.yaml"):
-            kubectl("apply", "--server-side", "--force-conflicts", f"--filename={EXAMPLES / name}")
+        for name in FILES:
+            words = ("apply", "--server-side", "--force-conflicts", "--filename=-")
+            kubectl(*words, stdin=self.manifest(name))
         for app in (APP, TEST_SERVER):
             kubectl("rollout", "status", "-n", NAMESPACE, f"deployment/{app}", "--timeout=120s")
-        self.sync()
+        self.bring_back()
         self.wait_ready()
         kubectl("rollout", "status", "-n", NAMESPACE, f"deployment/{LOAD_BALANCER}")
         self.wait_all_backends()
 
-    def sync(self) -> None:
-        """Register what runs."""
-        for registration in (self.registration, *self.test_server):
-            registration.sync()
+    def manifest(self, name: str) -> str:
+        """One of the files, with the checks as they are wanted."""
+        objects = list(yaml.safe_load_all((EXAMPLES / name).read_text(encoding="utf-8")))
+        if self.check_every_s is not None:
+            for item in objects:
+                template = item.get("spec", {}).get("template", {}).get("metadata", {})
+                for key in template.get("annotations", {}):
+                    if key.endswith(("_CHECK_INTERVAL", "_CHECK_TIMEOUT")):
+                        template["annotations"][key] = f"{self.check_every_s}s"
+        return yaml.safe_dump_all(objects)
 
     def wait_all_backends(self) -> None:
-        """Wait until nginx serves all three services with three backends each."""
+        """Wait until nginx serves all instances of all three services."""
         wait_for(
             lambda: (
                 all(
-                    len(self.backends(service, layer)) == 3
-                    for service, layer in (
-                        (APP, Layer.HTTP),
-                        (TEST_SERVER_HTTP, Layer.HTTP),
-                        (TEST_SERVER_THRIFT, Layer.STREAM),
-                    )
+                    len(self.backends(service, LAYERS[service])) == count
+                    for service, count in INSTANCES.items()
                 )
                 and self.is_programmed()
             ),
-            what="nginx has 3 backends of each service",
+            what="nginx has all backends of each service",
         )
 
     def remove(self) -> None:
-        """Delete everything, and wait until it is gone."""
-        self.clear()
+        """Delete everything, and wait until it is gone; also what no operator deregistered."""
         self.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout=180)
+        for service in INSTANCES:
+            for instance in self.instances(service).values():
+                deregister(instance.agent, instance.id)
+            for entry in self.in_catalog(service):
+                where = {"Node": entry["Node"], "ServiceID": entry["ServiceID"]}
+                agent_request(self.cluster.consul_address, "PUT", "/v1/catalog/deregister", where)
 
-    def clear(self) -> None:
-        """Remove every registration."""
-        for registration in (self.registration, *self.test_server):
-            registration.clear()
+    def in_catalog(self, service: str) -> list[dict[str, Any]]:
+        """What Consul's catalog has of a service for pods of the shop."""
+        path = f"/v1/catalog/service/{service}"
+        entries = agent_request(self.cluster.consul_address, "GET", path)
+        return [entry for entry in entries if entry["ServiceMeta"].get(META_NAMESPACE) == NAMESPACE]
+
+    def instances(self, service: str = APP) -> dict[str, Instance]:
+        """What is registered on the nodes' agents for pods of the shop, by pod."""
+        return {
+            found["Meta"][META_POD]: Instance(id=identity, agent=agent)
+            for agent in self.consul_agents()
+            for identity, found in agent_request(agent, "GET", "/v1/agent/services").items()
+            if found["Service"] == service and found["Meta"].get(META_NAMESPACE) == NAMESPACE
+        }
+
+    def take_out(self, pod: str, service: str = APP) -> None:
+        """Put what is registered for a pod into Consul's maintenance mode."""
+        instance = self.instances(service)[pod]
+        maintain(instance.agent, instance.id, enable=True)
+
+    def bring_back(self) -> None:
+        """End Consul's maintenance mode for everything."""
+        for agent in self.consul_agents():
+            for identity in in_maintenance(agent):
+                maintain(agent, identity, enable=False)
+
+    def consul_agents(self) -> list[str]:
+        """Base URLs of the nodes' Consul agents."""
+        nodes = json.loads(self.cluster.kubectl("get", "nodes", "-o", "json"))["items"]
+        return [
+            f"http://{address['address']}:8500"
+            for node in nodes
+            for address in node["status"]["addresses"]
+            if address["type"] == "InternalIP"
+        ]
 
     def wait_ready(self) -> None:
         """Wait as a user would."""
@@ -176,9 +212,9 @@ class Shop:
         items = json.loads(self.cluster.kubectl(*words, selector))["items"]
         return [pod for pod in items if "deletionTimestamp" not in pod["metadata"]]
 
-    def app_pods(self) -> list[dict[str, Any]]:
-        """Application pods that are not on their way out, by name."""
-        words = ("get", "pods", "-n", NAMESPACE, "-l", f"app={APP}", "-o", "json")
+    def app_pods(self, app: str = APP) -> list[dict[str, Any]]:
+        """An application's pods that are not on their way out, by name."""
+        words = ("get", "pods", "-n", NAMESPACE, "-l", f"app={app}", "-o", "json")
         items = json.loads(self.cluster.kubectl(*words))["items"]
         living = [pod for pod in items if "deletionTimestamp" not in pod["metadata"]]
         return sorted(living, key=lambda pod: str(pod["metadata"]["name"]))

@@ -56,6 +56,7 @@ def tcp_traffic(
 
 async def _ask(*, address: str, result: Traffic, name_of: Callable[[bytes], str]) -> None:
     host, _, port = address.rpartition(":")
+    sent = result.elapsed()
     try:
         async with asyncio.timeout(TIMEOUT_S):
             reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
@@ -65,9 +66,9 @@ async def _ask(*, address: str, result: Traffic, name_of: Callable[[bytes], str]
             finally:
                 writer.close()
     except (OSError, TimeoutError) as error:
-        result.failed(f"{type(error).__name__}: {error}")
+        result.failed(f"{type(error).__name__}: {error}", sent=sent)
         return
     if answer.endswith(b"\n"):
         result.took(pod=name_of(answer))
     else:
-        result.failed(f"closed after {answer!r}")
+        result.failed(f"closed after {answer!r}", sent=sent)

@@ -23,7 +23,7 @@ REQUEST_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A request that did not end in 200, ``at`` in seconds after the start."""
+    """A request that did not end in 200; it was sent ``at`` seconds after the start."""
 
     at: float
     reason: str
@@ -52,9 +52,9 @@ class Traffic:
         self.by_pod[pod] += 1
         self.last_answer[pod] = self.elapsed()
 
-    def failed(self, reason: str) -> None:
-        """Count a failure."""
-        self.failures.append(Failure(at=self.elapsed(), reason=reason))
+    def failed(self, reason: str, *, sent: float) -> None:
+        """Count a failure of what was sent so many seconds after the start."""
+        self.failures.append(Failure(at=sent, reason=reason))
 
     def explain(self) -> str:
         """Failures in words, for an assertion."""
@@ -64,11 +64,25 @@ class Traffic:
 
 @contextmanager
 def traffic(
-    *, address: str, host: str, path: str = "/features", rate: int = 200, connections: int = 10
+    *,
+    address: str,
+    host: str,
+    path: str = "/features",
+    method: str = "GET",
+    rate: int = 200,
+    connections: int = 10,
+    keep: bool = True,
+    patience: float = REQUEST_TIMEOUT_S,
 ) -> Iterator[Traffic]:
-    """Send ``rate`` requests per second to ``address`` (``IP:PORT``) while the context lasts."""
+    """Send ``rate`` requests per second to ``address`` (``IP:PORT``) while the context lasts.
+
+    ``keep``: over kept connections; otherwise each has one of its own. ``patience``: a request
+    without an answer after so many seconds has failed.
+    """
     result, stop = Traffic(), threading.Event()
-    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    request = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n"
+    request += "" if method == "GET" else "Content-Length: 0\r\n"
+    request += "\r\n" if keep else "Connection: close\r\n\r\n"
 
     async def send_all() -> None:
         async with asyncio.TaskGroup() as group:
@@ -76,7 +90,8 @@ def traffic(
                 group.create_task(
                     _send(
                         address=address,
-                        request=request,
+                        request=request.encode(),
+                        patience=patience,
                         interval=connections / rate,
                         delay=number / rate,
                         result=result,
@@ -97,6 +112,7 @@ async def _send(
     *,
     address: str,
     request: bytes,
+    patience: float,
     interval: float,
     delay: float,
     result: Traffic,
@@ -109,18 +125,19 @@ async def _send(
         await asyncio.sleep(max(due - time.monotonic(), 0))
         due += interval
         result.requests += 1
+        sent = result.elapsed()
         try:
-            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+            async with asyncio.timeout(patience):
                 connection = connection or await _Connection.open(address)
                 status, body, keep = await connection.ask(request)
         except (OSError, EOFError, TimeoutError, ValueError) as error:
-            result.failed(f"{type(error).__name__}: {error}")
+            result.failed(f"{type(error).__name__}: {error}", sent=sent)
             connection = _closed(connection)
             continue
         if status == 200:
             result.took(pod=json.loads(body).get("pod", ""))
         else:
-            result.failed(f"HTTP {status}: {body[:100]!r}")
+            result.failed(f"HTTP {status}: {body[:100]!r}", sent=sent)
         if not keep:
             connection = _closed(connection)
     _closed(connection)
