@@ -53,11 +53,22 @@ class Script:
 
 
 async def test_the_index_of_an_answer_is_waited_on():
-    assert (await Script((7, ONE), (9, TWO)).run()).asked == [0, 7, 9]
+    assert (await Script((7, ONE), (9, TWO)).run()).asked == ["consistent", 7, 9]
 
 
-async def test_an_index_that_goes_back_starts_from_0():
-    assert (await Script((7, ONE), (3, TWO), (4, ONE)).run()).asked == [0, 7, 0, 4]
+async def test_an_index_that_goes_back_starts_from_0_once_that_is_confirmed():
+    script = await Script((7, ONE), (3, TWO), (3, TWO), (4, ONE)).run()
+    assert script.asked == ["consistent", 7, "consistent", 0, 4]
+    assert [seen.instances for seen in script.published] == [ONE, TWO, ONE]
+
+
+async def test_what_a_leader_says_of_the_past_while_it_starts_changes_nothing():
+    """It reads its log from the beginning; a consistent read waits for the end."""
+    old = (instance("10.0.0.9"),)
+    down = ConsulUnavailable("no leader")
+    script = await Script((7, ONE), down, (3, old), down, (5, old), (8, ONE)).run()
+    assert {seen.instances for seen in script.published} == {ONE}
+    assert script.asked[:6] == ["consistent", 7, 0, "consistent", 0, "consistent"]
 
 
 async def test_a_wake_up_without_news_publishes_nothing():
@@ -66,7 +77,7 @@ async def test_a_wake_up_without_news_publishes_nothing():
 
 async def test_an_empty_answer_counts_once_a_consistent_read_confirms_it():
     script = await Script((7, ONE), (8, ()), (8, ())).run()
-    assert script.asked[:3] == [0, 7, "consistent"]
+    assert script.asked[:3] == ["consistent", 7, "consistent"]
     assert script.published[-1] == Observation(instances=())
 
 
@@ -75,15 +86,14 @@ async def test_an_empty_answer_that_is_not_confirmed_changes_nothing():
     assert script.published == [Observation(instances=ONE)]
 
 
-async def test_the_first_answer_after_a_start_must_be_confirmed_too_when_it_is_empty():
-    script = await Script((7, ()), (7, ONE)).run()
-    assert script.asked[:2] == [0, "consistent"]
-    assert script.published == [Observation(instances=ONE)]
+async def test_the_first_answer_is_asked_for_consistently_until_there_is_one():
+    script = await Script(ConsulUnavailable("no leader"), (7, ONE), (8, ONE)).run()
+    assert script.asked[:3] == ["consistent", "consistent", 7]
 
 
 async def test_an_emptiness_that_is_known_is_not_confirmed_again():
-    script = await Script((7, ()), (7, ()), (8, ())).run()
-    assert script.asked == [0, "consistent", 7, 8]
+    script = await Script((7, ()), (8, ())).run()
+    assert script.asked == ["consistent", 7, 8]
 
 
 async def test_an_empty_answer_that_can_not_be_confirmed_changes_nothing():
@@ -124,8 +134,6 @@ def sick(one):
 @pytest.mark.parametrize(
     ("before", "now", "suspicious"),
     [
-        (None, (), True),
-        (None, ONE, False),
         (ONE, (), True),
         ((), (), False),
         (TWO, ONE, False),
@@ -141,7 +149,7 @@ def test_what_loses_most_of_its_instances_at_once_is_asked_again(before, now, su
 
 async def test_most_instances_gone_count_once_a_consistent_read_says_so():
     script = await Script((7, THREE), (8, ONE), (8, TWO)).run()
-    assert script.asked[:3] == [0, 7, "consistent"]
+    assert script.asked[:3] == ["consistent", 7, "consistent"]
     assert script.published[-1] == Observation(instances=TWO)
 
 

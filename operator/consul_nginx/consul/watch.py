@@ -5,9 +5,13 @@
 3. A wake-up is no proof of a change: content is compared before anything is published.
 
 An empty answer is suspicious: during elections and agent restarts Consul answers 200 with an empty
-list (consul-template issues 1131, 1098). One that is news, the first after a start included, counts
-only once a ``consistent`` read, which needs a leader, was made; so does one that loses more than
-half of the passing instances at once. Without a leader, what was known before is held.
+list (consul-template issues 1131, 1098). One that is news counts only once a ``consistent`` read,
+which needs a leader, was made; so does one that loses more than half of the passing instances at
+once. Without a leader, what was known before is held.
+
+So is an answer that is older than what was seen: a leader that has just started answers from its
+log's past, with instances of an hour ago, until it has read all of it. The first answer can't be
+compared with anything, and is asked for consistently.
 """
 
 from __future__ import annotations
@@ -33,10 +37,8 @@ QUESTIONS_PER_S = 10.0
 QUESTIONS_AT_ONCE = 5
 
 
-def is_suspicious(*, before: tuple[Instance, ...] | None, now: tuple[Instance, ...]) -> bool:
+def is_suspicious(*, before: tuple[Instance, ...], now: tuple[Instance, ...]) -> bool:
     """Whether an answer is worth a second question: nothing is there, or most of it is gone."""
-    if before is None:
-        return not now
     passing = sum(instance.health is Health.PASSING for instance in now)
     passed = sum(instance.health is Health.PASSING for instance in before)
     return (not now and before != ()) or 2 * passing < passed
@@ -71,6 +73,7 @@ class Watch:
     clock: Callable[[], float] = time.monotonic
     _observation: Observation = UNKNOWN
     _index: int = 0
+    _believed: int = 0  # index of the latest answer that was
     _answered_at: float = field(init=False)
     _backoff: Backoff = field(
         default_factory=lambda: Backoff(first=FIRST_RETRY_S, last=LONGEST_RETRY_S)
@@ -102,6 +105,7 @@ class Watch:
         self._answered_at = self.clock()
         self._backoff.reset()
         self._index = 0 if answer.index < self._index else answer.index
+        self._believed = answer.index
         self._observe(Observation(instances=answer.instances))
         return self.rate.take()
 
@@ -109,10 +113,14 @@ class Watch:
         """One question; a watchdog above the transport's own time-out guards against a hang."""
         try:
             async with asyncio.timeout(BLOCKING_TIMEOUT_S + 5):
+                known = self._observation.instances
+                if known is None:
+                    return await self.reader.service(query=self.query, consistent=True)
                 answer = await self.reader.service(query=self.query, index=index)
-                if is_suspicious(before=self._observation.instances, now=answer.instances):
-                    confirmed = await self.reader.service(query=self.query, consistent=True)
-                    return Answer(index=answer.index, instances=confirmed.instances)
+                if answer.index < self._believed or is_suspicious(
+                    before=known, now=answer.instances
+                ):
+                    return await self.reader.service(query=self.query, consistent=True)
         except TimeoutError as error:
             raise ConsulUnavailable("a blocking query did not return in time") from error
         return answer
