@@ -13,13 +13,11 @@ import click
 
 from consul_nginx import logs
 from consul_nginx.commands.cleanup import cleanup
-from consul_nginx.commands.options import consul_options, object_ref, url
+from consul_nginx.commands.options import consul_options, object_ref, policy_option, url
 from consul_nginx.commands.registrations import registrations
 from consul_nginx.consul.transport import PooledTransport
 from consul_nginx.handlers import check, operator
 from consul_nginx.kube.client import connect
-from consul_nginx.model.policy import Policy
-from consul_nginx.resources.policy import PolicyError, parse_policy
 from consul_nginx.resources.registration import (
     RegistrationFile,
     RegistrationFileError,
@@ -32,15 +30,6 @@ from consul_nginx.settings import OperatorSettings
 @click.version_option(package_name="consul-nginx-operator")
 def main() -> None:
     """Put nginx in front of what Consul knows, on Kubernetes."""
-
-
-def _policy(_context: click.Context, parameter: click.Parameter, value: Path | None) -> Policy:
-    if value is None:
-        return Policy()
-    try:
-        return parse_policy(value.read_text(encoding="utf-8"))
-    except (PolicyError, OSError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"{value}: {error}", param_hint=parameter.opts[0]) from error
 
 
 def _registration(
@@ -83,16 +72,7 @@ def _identity(_context: click.Context, _parameter: click.Parameter, value: str |
     show_envvar=True,
     help="Namespace to work in; can be repeated. Without it: all.",
 )
-@click.option(
-    "--policy-file",
-    "policy",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    envvar="CONSUL_NGINX_POLICY_FILE",
-    show_envvar=True,
-    callback=_policy,
-    help="YAML that says who may map what, and which Consuls may be named. Without it: everybody "
-    "may map everything, and none may be named.",
-)
+@policy_option
 @click.option(
     "--registration-file",
     "registration",

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from consul_nginx.commands.manifests import pods_in
+from consul_nginx.commands.manifests import Manifest
+from consul_nginx.commands.pods import pods_in
 from consul_nginx.resources.base import Invalid
 from consul_nginx.resources.load_balancer import parse_load_balancer
 from consul_nginx.resources.policy import parse_policy
@@ -135,7 +136,7 @@ def parse(raw: dict[str, Any]) -> Any:
     """A whole object, or a part of one as the pages show them."""
     match raw:
         case {"kind": "Deployment"}:
-            return pods_in(yaml.safe_dump(raw), namespace="default")
+            return pods_in([Manifest(file="page", raw=raw)], namespace="default")
         case {"kind": "LoadBalancer", "metadata": {"name": name}}:
             return parse_load_balancer({**raw, "metadata": metadata(name)})
         case {"kind": "ServiceMapping", "metadata": {"name": name}}:
@@ -149,7 +150,7 @@ def parse(raw: dict[str, Any]) -> Any:
         case {"template": template}:
             pod = {"kind": "Pod", **template, "spec": {"containers": []}}
             pod["metadata"]["name"] = "shown"
-            return pods_in(yaml.safe_dump(pod), namespace="default")
+            return pods_in([Manifest(file="page", raw=pod)], namespace="default")
         case {"registration": registration}:
             return parse_registration_file(yaml.safe_dump(registration))
         case {"lifecycle": _}:

@@ -219,10 +219,20 @@ def test_a_file_that_is_not_what_it_should_be_exits_with_1_and_names_the_reason(
 
 
 def test_a_file_that_can_not_be_read_exits_with_1_and_is_named(tmp_path):
-    for path, reason in ((tmp_path / "none.yaml", "No such file"), (tmp_path, "Is a directory")):
+    nothing = "no .yaml, .yml, .json in this folder"
+    for path, reason in ((tmp_path / "none.yaml", "No such file"), (tmp_path, nothing)):
         done = CliRunner().invoke(main, ["registrations", "-f", str(path)])
         assert done.exit_code == 1
         assert f"{path}: {reason}" in done.stderr
+
+
+def test_a_folder_is_read_and_what_is_not_a_manifest_in_it_is_not(tmp_path):
+    (tmp_path / "pod.yaml").write_text(textwrap.dedent(POD))
+    (tmp_path / "service.json").write_text('{"kind": "Service"}')
+    (tmp_path / "README.md").write_text("# Not for Kubernetes")
+    done = CliRunner().invoke(main, ["registrations", "-o", "json", "-f", str(tmp_path)])
+    assert done.exit_code == 0
+    assert [item["Name"] for item in json.loads(done.stdout)] == ["my-web-server"]
 
 
 def test_bytes_that_are_no_text_exit_with_1(tmp_path):
@@ -245,6 +255,12 @@ def test_a_bad_option_exits_with_1_and_names_it(run, options, message):
     done = run(POD.replace("      namespace: shop\n", ""), options=options)
     assert done.exit_code == 1
     assert message in done.stderr
+
+
+def test_what_is_wrong_with_the_options_is_not_taken_for_a_refused_port(run):
+    done = run(POD, options=("--mode", "nowhere"))
+    assert done.exit_code == 1
+    assert "'nowhere' is not one of" in done.stderr
 
 
 def test_the_tasks_page_shows_what_the_command_prints(repository, tmp_path, monkeypatch):

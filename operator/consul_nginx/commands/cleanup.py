@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from consul_nginx.commands.options import consul_options, object_ref
+from consul_nginx.commands.tables import table
 from consul_nginx.consul.agents import DEFAULT_PORT, AgentRegistrations
 from consul_nginx.consul.api import Api
 from consul_nginx.consul.cleanup import Cleanup, Leftover
@@ -144,25 +145,7 @@ def _as_json(found: Iterable[Leftover]) -> str:
 
 def _as_table(found: Iterable[Leftover], *, dry_run: bool) -> str:
     done = "would be removed" if dry_run else "removed"
-    rows = [
-        tuple(
-            map(
-                _shown,
-                (one.mode, one.node, one.service, one.id, one.problem or done),
-            )
-        )
-        for one in found
-    ]
+    rows = [(one.mode, one.node, one.service, one.id, one.problem or done) for one in found]
     if not rows:
         return "nothing of this cluster's is registered"
-    table = [_HEADINGS, *rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in table
-    )
-
-
-def _shown(text: str) -> str:
-    """What Consul holds may be anything; a terminal obeys some of it."""
-    return "".join(letter if letter.isprintable() else "�" for letter in text)
+    return table((_HEADINGS, *rows))

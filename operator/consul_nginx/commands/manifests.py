@@ -1,42 +1,39 @@
-"""Pods out of manifests: as they are written, or as a Deployment and others would make them."""
+"""Objects of Kubernetes out of files, folders and standard input, as kubectl takes them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from consul_nginx.model.kubernetes import ObjectRef
-from consul_nginx.model.registration import Pod
-from consul_nginx.registrar.pod import MalformedPodError, parse_pod
 
-# Where those that make Pods have their template.
-TEMPLATES = {
-    "Deployment": ("spec", "template"),
-    "StatefulSet": ("spec", "template"),
-    "DaemonSet": ("spec", "template"),
-    "ReplicaSet": ("spec", "template"),
-    "ReplicationController": ("spec", "template"),
-    "Job": ("spec", "template"),
-    "CronJob": ("spec", "jobTemplate", "spec", "template"),
-}
+SUFFIXES = (".yaml", ".yml", ".json")
+STANDARD_INPUT = "-"
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
 
 
 class ManifestError(ValueError):
-    """It isn't a manifest that has Pods; the message says why."""
+    """It isn't a manifest, or lacks what is asked of it; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """A Pod and the object that it stands in; ``pod.ref.name`` is empty while nobody knows it."""
+class Manifest:
+    """One object, which has a kind, and the file that it stands in."""
 
-    source: str
-    pod: Pod
+    file: str
+    raw: Mapping[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """Kind of the object."""
+        return str(self.raw["kind"])
 
 
 class _Loader(yaml.SafeLoader):
@@ -50,26 +47,72 @@ class _Loader(yaml.SafeLoader):
     }
 
 
-def pods_in(text: str, *, namespace: str) -> tuple[Found, ...]:
-    """Pods of all documents in a YAML or JSON text; other kinds of objects are passed over.
+def read_manifests(names: Iterable[str]) -> tuple[Manifest, ...]:
+    """Every object in files, in the folders' own files (not those below), and standard input (-).
 
-    ``namespace`` is that of objects which name none. Raises ``ManifestError``, also when there is
-    no Pod at all.
+    Raises ``ManifestError``, whose message names the file.
     """
+    found: list[Manifest] = []
+    for name in names:
+        for file in _files(name):
+            where = "standard input" if file == STANDARD_INPUT else file
+            try:
+                found += (Manifest(file=where, raw=raw) for raw in _objects_in(_text_of(file)))
+            except (ManifestError, OSError, UnicodeDecodeError, RecursionError) as error:
+                reason = error.strerror if isinstance(error, OSError) else error
+                raise ManifestError(f"{where}: {reason}") from error
+    return tuple(found)
+
+
+def ref_of(raw: Mapping[str, Any], *, namespace: str) -> ObjectRef:
+    """Namespace, by default ``namespace``, and name of an object, empty if it has none.
+
+    Raises ``ManifestError``.
+    """
+    metadata = mapping_of(raw, "metadata")
+    return ObjectRef(
+        name=_name(metadata, "name", default=""),
+        namespace=_name(metadata, "namespace", default=namespace),
+    )
+
+
+def mapping_of(raw: Mapping[str, Any], field: str) -> dict[str, Any]:
+    """A field that is an object, empty if it is missing; raises ``ManifestError``."""
+    found = raw.get(field)
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise ManifestError(f"{field}: not an object")
+    return found
+
+
+def _files(name: str) -> list[str]:
+    path = Path(name)
+    if name == STANDARD_INPUT or not path.is_dir():
+        return [name]
+    try:
+        files = sorted(str(file) for file in path.iterdir() if file.suffix in SUFFIXES)
+    except OSError as error:
+        raise ManifestError(f"{name}: {error.strerror}") from error
+    if not files:
+        raise ManifestError(f"{name}: no {', '.join(SUFFIXES)} in this folder")
+    return files
+
+
+def _text_of(file: str) -> str:
+    content = sys.stdin.buffer.read() if file == STANDARD_INPUT else Path(file).read_bytes()
+    return content.decode()
+
+
+def _objects_in(text: str) -> Iterator[dict[str, Any]]:
+    """Objects of all documents in a YAML or JSON text, and of lists in them."""
     try:
         documents = list(yaml.load_all(text, Loader=_Loader))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ManifestError(f"not YAML: {' '.join(str(error).split())}") from error
-    found = tuple(
-        pod
-        for document in documents
-        if document is not None
-        for item in _objects(document)
-        for pod in _pods(item, namespace=namespace)
-    )
-    if not found:
-        raise ManifestError(f"no Pod in it, and none of {', '.join(TEMPLATES)}")
-    return found
+    for document in documents:
+        if document is not None:
+            yield from _objects(document)
 
 
 def _objects(document: Any, kind: str = "") -> Iterator[dict[str, Any]]:
@@ -86,49 +129,7 @@ def _objects(document: Any, kind: str = "") -> Iterator[dict[str, Any]]:
         yield from _objects(item, kind.removesuffix("List"))
 
 
-def _pods(item: dict[str, Any], *, namespace: str) -> Iterator[Found]:
-    kind = item["kind"]
-    if kind != "Pod" and kind not in TEMPLATES:
-        return
-    metadata = _mapping(item, "metadata")
-    name = _name(metadata, "name", default="")
-    namespace = _name(metadata, "namespace", default=namespace)
-    source = f"{kind} {namespace}/{name or '(without a name)'}"
-    try:
-        if kind == "Pod":
-            pod = parse_pod(item)
-        else:
-            # A template's name is never used; a StatefulSet's first Pod stands for all.
-            pod = replace(parse_pod(_template(item, kind)), controlled=True)
-            name = f"{name}-{_first_ordinal(item)}" if kind == "StatefulSet" else ""
-    except (MalformedPodError, ManifestError) as error:
-        raise ManifestError(f"{source}: {error}") from error
-    yield Found(source=source, pod=replace(pod, ref=ObjectRef(namespace=namespace, name=name)))
-
-
-def _template(item: dict[str, Any], kind: str) -> dict[str, Any]:
-    for field in TEMPLATES[kind]:
-        item = _mapping(item, field)
-    return item
-
-
-def _first_ordinal(item: dict[str, Any]) -> int:
-    start = _mapping(_mapping(item, "spec"), "ordinals").get("start", 0)
-    if not isinstance(start, int) or isinstance(start, bool) or start < 0:
-        raise ManifestError("spec.ordinals.start: not a number from 0")
-    return start
-
-
-def _mapping(item: dict[str, Any], field: str) -> dict[str, Any]:
-    found = item.get(field)
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
-        raise ManifestError(f"{field}: not an object")
-    return found
-
-
-def _name(metadata: dict[str, Any], field: str, *, default: str) -> str:
+def _name(metadata: Mapping[str, Any], field: str, *, default: str) -> str:
     found = _text(metadata.get(field) or default, f"metadata.{field}")
     if found and not _NAME.fullmatch(found):
         raise ManifestError(f"metadata.{field}: {found[:60]!r}: not a name that Kubernetes takes")

@@ -7,8 +7,26 @@ from pathlib import Path
 
 import click
 
+from consul_nginx.commands.manifests import STANDARD_INPUT
 from consul_nginx.consul.transport import tls_context
 from consul_nginx.model.kubernetes import ObjectRef
+from consul_nginx.model.policy import Policy
+from consul_nginx.resources.policy import PolicyError, parse_policy
+
+
+class ManifestCommand(click.Command):
+    """A command that exits with 2 when an object is rejected; so what it can't do is 1.
+
+    Else that would be 2 as well when it is about an option.
+    """
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """As ever, with another exit code."""
+        try:
+            return super().parse_args(context, args)
+        except click.UsageError as error:
+            error.show()
+            context.exit(1)
 
 
 def url(_context: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -31,6 +49,28 @@ def object_ref(
     if not namespace or not name or "/" in name:
         raise click.BadParameter(f"{value!r} is not NAMESPACE/NAME", param_hint=parameter.opts[0])
     return ObjectRef(namespace=namespace, name=name)
+
+
+def policy(_context: click.Context, parameter: click.Parameter, value: Path | None) -> Policy:
+    """Callback of an option that is the operator's policy file."""
+    if value is None:
+        return Policy()
+    try:
+        return parse_policy(value.read_text(encoding="utf-8"))
+    except (PolicyError, OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{value}: {error}", param_hint=parameter.opts[0]) from error
+
+
+policy_option = click.option(
+    "--policy-file",
+    "policy",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="CONSUL_NGINX_POLICY_FILE",
+    show_envvar=True,
+    callback=policy,
+    help="YAML that says who may map what, and which Consuls may be named. Without it: everybody "
+    "may map everything, and none may be named.",
+)
 
 
 def _ca_file(
@@ -84,3 +124,24 @@ def consul_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(_CONSUL_OPTIONS):
         command = option(command)
     return command
+
+
+def manifest_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorator: which manifests are read."""
+    files = click.option(
+        "--filename",
+        "-f",
+        "filenames",
+        multiple=True,
+        required=True,
+        help=f"Manifests: a file, a folder, or {STANDARD_INPUT} for standard input; can be "
+        "repeated.",
+    )
+    namespace = click.option(
+        "--namespace",
+        "-n",
+        default="default",
+        show_default=True,
+        help="Namespace of objects that name none.",
+    )
+    return files(namespace(command))

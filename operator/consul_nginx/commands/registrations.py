@@ -13,8 +13,11 @@ from typing import Any
 
 import click
 
-from consul_nginx.commands.manifests import Found, ManifestError, pods_in
+from consul_nginx.commands.manifests import ManifestError, read_manifests
+from consul_nginx.commands.options import ManifestCommand, manifest_options
 from consul_nginx.commands.placeholders import Known, placeholder, shown
+from consul_nginx.commands.pods import TEMPLATES, Found, pods_in
+from consul_nginx.commands.tables import table
 from consul_nginx.model.names import CLUSTER_NAME
 from consul_nginx.model.registration import Check, Mode, Registration, RegistrationSettings
 from consul_nginx.registrar.wanted import wanted
@@ -52,15 +55,8 @@ def _settings(
         raise click.ClickException(f"{parameter.opts[0]}: {value}: {error}") from error
 
 
-@click.command("registrations")
-@click.option(
-    "--filename",
-    "-f",
-    "filenames",
-    multiple=True,
-    required=True,
-    help="Manifest with Pods, or with what makes Pods; - is standard input; can be repeated.",
-)
+@click.command("registrations", cls=ManifestCommand)
+@manifest_options
 @click.option(
     "--mode",
     type=click.Choice([mode.value for mode in Mode]),
@@ -74,9 +70,6 @@ def _settings(
     default="table",
     show_default=True,
     help="json: a list of objects with Consul's own keys, and warnings on standard error.",
-)
-@click.option(
-    "--namespace", "-n", default="default", show_default=True, help="Of objects that name none."
 )
 @click.option("--pod-ip", default="", callback=_ip, help="Address of Pods that have none.")
 @click.option("--node-ip", default="", callback=_ip, help="Address of their node.")
@@ -151,16 +144,14 @@ def consul_object(item: Registration) -> dict[str, Any]:
 
 
 def _read(filenames: Iterable[str], *, namespace: str) -> tuple[Found, ...]:
-    found: list[Found] = []
-    for name in filenames:
-        try:
-            text = (sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()).decode()
-            found += pods_in(text, namespace=namespace)
-        except (ManifestError, OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            where = "standard input" if name == "-" else name
-            raise click.ClickException(f"{where}: {reason}") from error
-    return tuple(found)
+    try:
+        found = pods_in(read_manifests(filenames), namespace=namespace)
+    except ManifestError as error:
+        raise click.ClickException(str(error)) from error
+    if not found:
+        where = ", ".join("standard input" if name == "-" else name for name in filenames)
+        raise click.ClickException(f"{where}: no Pod in it, and none of {', '.join(TEMPLATES)}")
+    return found
 
 
 def _table(found: Iterable[Registration]) -> str:
@@ -170,11 +161,7 @@ def _table(found: Iterable[Registration]) -> str:
         tags = ",".join(tag.replace(",", "\\,") for tag in content.tags) or "-"
         row = (content.name, content.address, str(content.port), tags, _check(item.check))
         rows.append(tuple(map(shown, (*row, content.id))))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    return table(rows)
 
 
 def _check(check: Check | None) -> str:
