@@ -13,6 +13,7 @@ import click
 
 from consul_nginx import logs
 from consul_nginx.commands.cleanup import cleanup
+from consul_nginx.commands.lint import lint
 from consul_nginx.commands.options import consul_options, object_ref, policy_option, url
 from consul_nginx.commands.registrations import registrations
 from consul_nginx.consul.transport import PooledTransport
@@ -180,6 +181,7 @@ def run_check(
 
 
 main.add_command(cleanup)
+main.add_command(lint)
 main.add_command(registrations)
 
 if __name__ == "__main__":

@@ -8,10 +8,13 @@ from pathlib import Path
 import click
 
 from consul_nginx.commands.manifests import STANDARD_INPUT
+from consul_nginx.commands.placeholders import placeholder
 from consul_nginx.consul.transport import tls_context
 from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.model.policy import Policy
+from consul_nginx.model.registration import RegistrationSettings
 from consul_nginx.resources.policy import PolicyError, parse_policy
+from consul_nginx.resources.registration import RegistrationFileError, parse_registration_file
 
 
 class ManifestCommand(click.Command):
@@ -70,6 +73,29 @@ policy_option = click.option(
     callback=policy,
     help="YAML that says who may map what, and which Consuls may be named. Without it: everybody "
     "may map everything, and none may be named.",
+)
+
+
+def settings(
+    _context: click.Context, parameter: click.Parameter, value: Path | None
+) -> RegistrationSettings:
+    """Callback of an option that is the operator's registration file."""
+    cluster = placeholder("cluster-name")
+    if value is None:
+        return RegistrationSettings(cluster=cluster)
+    try:
+        file = parse_registration_file(value.read_text(encoding="utf-8"))
+    except (RegistrationFileError, OSError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"{parameter.opts[0]}: {value}: {error}") from error
+    return file.settings_of(cluster=cluster)
+
+
+settings_option = click.option(
+    "--settings-file",
+    "settings",
+    type=click.Path(path_type=Path),
+    callback=settings,
+    help="YAML with the operator's registration settings, as the chart writes it.",
 )
 
 

@@ -8,21 +8,19 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import click
 
 from consul_nginx.commands.manifests import ManifestError, read_manifests
-from consul_nginx.commands.options import ManifestCommand, manifest_options
-from consul_nginx.commands.placeholders import Known, placeholder, shown
+from consul_nginx.commands.options import ManifestCommand, manifest_options, settings_option
+from consul_nginx.commands.placeholders import Known, shown
 from consul_nginx.commands.pods import TEMPLATES, Found, pods_in
 from consul_nginx.commands.tables import table
 from consul_nginx.model.names import CLUSTER_NAME
 from consul_nginx.model.registration import Check, Mode, Registration, RegistrationSettings
 from consul_nginx.registrar.wanted import wanted
 from consul_nginx.registrar.warnings import costs_registration
-from consul_nginx.resources.registration import RegistrationFileError, parse_registration_file
 
 # 2 says that a port is refused; so what is wrong with files and values is 1.
 _REFUSED = 2
@@ -42,17 +40,6 @@ def _cluster(_context: click.Context, parameter: click.Parameter, value: str) ->
             ". and -, at most 63"
         )
     return value
-
-
-def _settings(
-    _context: click.Context, parameter: click.Parameter, value: Path | None
-) -> RegistrationSettings:
-    if value is None:
-        return RegistrationSettings(cluster="")
-    try:
-        return parse_registration_file(value.read_text(encoding="utf-8")).settings
-    except (RegistrationFileError, OSError, UnicodeDecodeError) as error:
-        raise click.ClickException(f"{parameter.opts[0]}: {value}: {error}") from error
 
 
 @click.command("registrations", cls=ManifestCommand)
@@ -75,13 +62,7 @@ def _settings(
 @click.option("--node-ip", default="", callback=_ip, help="Address of their node.")
 @click.option("--node-name", default="", help="Name of their node.")
 @click.option("--cluster-name", default="", callback=_cluster, help="Cluster that they run in.")
-@click.option(
-    "--settings-file",
-    "settings",
-    type=click.Path(path_type=Path),
-    callback=_settings,
-    help="YAML with the operator's registration settings, as the chart writes it.",
-)
+@settings_option
 @click.option("--all-pods", is_flag=True, help="As in a namespace whose Pods need no annotation.")
 def registrations(
     *,
@@ -103,7 +84,7 @@ def registrations(
     chosen = replace(
         settings,
         mode=Mode(mode) if mode else settings.mode,
-        cluster=cluster_name or settings.cluster or placeholder("cluster-name"),
+        cluster=cluster_name or settings.cluster,
     )
     known = Known(pod_ip=pod_ip, node_ip=node_ip, node_name=node_name)
     found: list[Registration] = []

@@ -42,8 +42,8 @@ from consul_nginx.model.kubernetes import (
     Workload,
 )
 from consul_nginx.model.pods import PodReport
-from consul_nginx.model.verdict import Condition, Status, rejected
-from consul_nginx.plan.acceptance import with_stand_in
+from consul_nginx.model.verdict import Condition, Status
+from consul_nginx.plan.acceptance import load_balancer_not_found, with_stand_in
 from consul_nginx.plan.load_balancer import MappingVerdict
 from consul_nginx.plan.status import (
     DataPlaneState,
@@ -291,16 +291,7 @@ class Reports:
                 kind=SERVICE_MAPPING,
                 store=self._resources.mappings,
                 meta=mapping.meta,
-                verdicts=[
-                    rejected(
-                        reason="LoadBalancerNotFound",
-                        message=(
-                            f"spec.loadBalancerRef.name: namespace {ref.namespace} has no "
-                            f"LoadBalancer {ref.name!r}; create it or name another one"
-                        ),
-                    ),
-                    _not_programmed(),
-                ],
+                verdicts=[load_balancer_not_found(ref), _not_programmed()],
             )
 
     def _forget_metrics(self, *, ref: ObjectRef, exists: bool, mappings: MappingsOf) -> None:

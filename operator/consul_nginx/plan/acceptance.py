@@ -131,6 +131,17 @@ def with_stand_in(condition: Condition, generation: int | None) -> Condition:
     return replace(condition, message=f"{condition.message}{served}")
 
 
+def load_balancer_not_found(ref: ObjectRef) -> Condition:
+    """``Accepted`` of a mapping that names a LoadBalancer which isn't there."""
+    return rejected(
+        reason="LoadBalancerNotFound",
+        message=(
+            f"spec.loadBalancerRef.name: namespace {ref.namespace} has no "
+            f"LoadBalancer {ref.name!r}; create it or name another one"
+        ),
+    )
+
+
 def _age(mapping: ServiceMapping) -> tuple[str, ObjectRef]:
     return mapping.meta.created, mapping.meta.ref
 

@@ -1,0 +1,141 @@
+"""What the operator would accept of what files declare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from consul_nginx.commands.declared import (
+    LOAD_BALANCER,
+    SERVICE_MAPPING,
+    Declarations,
+    Declared,
+)
+from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef, ServiceMapping
+from consul_nginx.model.policy import Policy
+from consul_nginx.model.verdict import Condition, accepted, rejected
+from consul_nginx.plan.acceptance import Acceptance, accept, load_balancer_not_found
+from consul_nginx.plan.load_balancer import bound
+from consul_nginx.plan.permissions import Permissions, consul_objection
+from consul_nginx.resources.base import Invalid, invalid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """``Accepted`` of one object, for people."""
+
+    file: str
+    kind: str
+    ref: ObjectRef
+    accepted: Condition
+
+    @property
+    def source(self) -> str:
+        """The object."""
+        return f"{self.kind} {self.ref}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A LoadBalancer that is accepted, and what is accepted of the mappings that name it."""
+
+    load_balancer: LoadBalancer
+    acceptance: Acceptance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """Every object's verdict: LoadBalancers first, each kind in the order of the files."""
+
+    verdicts: tuple[Verdict, ...]
+    judged: tuple[Judged, ...]
+
+    @property
+    def rejected(self) -> tuple[Verdict, ...]:
+        """What is not accepted."""
+        return tuple(verdict for verdict in self.verdicts if not verdict.accepted.is_true)
+
+
+def judge(declared: Declarations, *, policy: Policy) -> Judgement:
+    """Decide as the operator does that sees all these objects, and no others, for the first time.
+
+    It remembers nothing: no earlier form is served instead of a rejected one.
+    """
+    balancers = {
+        item.value.meta.ref: _load_balancer(item.value, policy=policy)
+        for item in declared.load_balancers
+    }
+    permissions = Permissions(policy=policy, namespace_labels=declared.namespace_labels)
+    judged = tuple(
+        _judged(item.value, declared=declared, permissions=permissions)
+        for item in declared.load_balancers
+        if isinstance(item.value, LoadBalancer) and balancers[item.value.meta.ref].is_true
+    )
+    decided = {
+        mapping.meta.ref: condition
+        for one in judged
+        for mapping, condition in one.acceptance.verdicts
+    }
+    return Judgement(
+        verdicts=(
+            *(
+                _verdict(LOAD_BALANCER, item, balancers[item.value.meta.ref])
+                for item in declared.load_balancers
+            ),
+            *(
+                _verdict(
+                    SERVICE_MAPPING,
+                    item,
+                    decided.get(item.value.meta.ref) or _undecided(item.value, balancers),
+                )
+                for item in declared.mappings
+            ),
+        ),
+        judged=judged,
+    )
+
+
+def _load_balancer(value: LoadBalancer | Invalid, *, policy: Policy) -> Condition:
+    if isinstance(value, Invalid):
+        return invalid(value)
+    return consul_objection(load_balancer=value, policy=policy) or accepted()
+
+
+def _judged(
+    load_balancer: LoadBalancer, *, declared: Declarations, permissions: Permissions
+) -> Judged:
+    return Judged(
+        load_balancer=load_balancer,
+        acceptance=accept(
+            load_balancer=load_balancer,
+            mappings=[
+                bound(mapping=item.value, load_balancer=load_balancer)
+                for item in declared.mappings
+                if isinstance(item.value, ServiceMapping)
+                and item.value.load_balancer == load_balancer.meta.ref
+            ],
+            permissions=permissions,
+        ),
+    )
+
+
+def _undecided(
+    mapping: ServiceMapping | Invalid, balancers: Mapping[ObjectRef, Condition]
+) -> Condition:
+    """Of a mapping that no accepted LoadBalancer was asked about."""
+    if isinstance(mapping, Invalid):
+        return invalid(mapping)
+    if mapping.load_balancer not in balancers:
+        return load_balancer_not_found(mapping.load_balancer)
+    return rejected(
+        reason="LoadBalancerRejected",
+        message=(
+            f"spec.loadBalancerRef: LoadBalancer {mapping.load_balancer} is not accepted; "
+            "correct it first"
+        ),
+    )
+
+
+def _verdict(kind: str, item: Declared[Any], condition: Condition) -> Verdict:
+    return Verdict(file=item.file, kind=kind, ref=item.value.meta.ref, accepted=condition)

@@ -1,0 +1,91 @@
+"""``consul-nginx lint``: what the operator would say to manifests, without a cluster or Consul."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from consul_nginx.commands.declared import declarations
+from consul_nginx.commands.judgement import Verdict, judge
+from consul_nginx.commands.manifests import ManifestError, read_manifests
+from consul_nginx.commands.options import (
+    ManifestCommand,
+    manifest_options,
+    policy_option,
+    settings_option,
+)
+from consul_nginx.commands.placeholders import Known, shown
+from consul_nginx.commands.pods import Found, makes_pods, pods_in
+from consul_nginx.commands.verdicts import as_json, as_table, exit_code, skipped
+from consul_nginx.model.policy import Policy
+from consul_nginx.model.registration import RegistrationSettings
+from consul_nginx.model.verdict import Condition, Status
+from consul_nginx.registrar.wanted import wanted
+from consul_nginx.registrar.warnings import costs_registration
+
+
+@click.command("lint", cls=ManifestCommand)
+@manifest_options
+@policy_option
+@settings_option
+@click.option(
+    "--output",
+    "-o",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How to print the verdicts.",
+)
+def lint(
+    *,
+    filenames: tuple[str, ...],
+    namespace: str,
+    policy: Policy,
+    settings: RegistrationSettings,
+    output: str,
+) -> None:
+    """Say of LoadBalancers, ServiceMappings and Pods in manifests what the operator would.
+
+    Give it all that belongs together. Without metadata.creationTimestamp an object is younger than
+    those that have one; among equals namespace and name decide who wins a conflict.
+
+    Exits with 2 when an object is rejected, with 1 when a file is not what it should be.
+    """
+    try:
+        declared = declarations(read_manifests(filenames), namespace=namespace)
+        pods = pods_in(declared.others, namespace=namespace)
+    except ManifestError as error:
+        raise click.ClickException(str(error)) from error
+    verdicts = (
+        *judge(declared, policy=policy).verdicts,
+        *(_of_pod(found, settings=settings) for found in pods),
+    )
+    if not verdicts:
+        raise click.ClickException(
+            f"{', '.join(filenames)}: no LoadBalancer, ServiceMapping or Pod in it"
+        )
+    if line := skipped(item for item in declared.others if not makes_pods(item)):
+        click.echo(line, err=True)
+    click.echo(as_json(verdicts) if output == "json" else as_table(verdicts))
+    sys.exit(exit_code(verdicts))
+
+
+def _of_pod(found: Found, *, settings: RegistrationSettings) -> Verdict:
+    """Rejected when one of its ports is: whoever wrote the annotation wants it registered."""
+    pod = Known().complete(found.pod)
+    asked = wanted(pod=pod, settings=settings)
+    names = dict.fromkeys(item.content.name for item in asked.registrations)
+    said = [f"{warning.reason}: {warning.message}" for warning in asked.warnings]
+    refusal = next(filter(costs_registration, asked.warnings), None)
+    return Verdict(
+        file=found.file,
+        kind=found.kind,
+        ref=found.ref,
+        accepted=Condition(
+            type="Accepted",
+            status=Status.TRUE if refusal is None else Status.FALSE,
+            reason="Accepted" if refusal is None else refusal.reason,
+            message=shown("; ".join((f"registers {', '.join(names) or 'nothing'}", *said))),
+        ),
+    )
