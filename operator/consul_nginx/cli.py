@@ -16,6 +16,7 @@ from consul_nginx.commands.cleanup import cleanup
 from consul_nginx.commands.lint import lint
 from consul_nginx.commands.options import consul_options, object_ref, policy_option, url
 from consul_nginx.commands.registrations import registrations
+from consul_nginx.commands.render import render
 from consul_nginx.consul.transport import PooledTransport
 from consul_nginx.handlers import check, operator
 from consul_nginx.kube.client import connect
@@ -183,6 +184,7 @@ def run_check(
 main.add_command(cleanup)
 main.add_command(lint)
 main.add_command(registrations)
+main.add_command(render)
 
 if __name__ == "__main__":
     main()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 from consul_nginx.commands.declared import (
     LOAD_BALANCER,
@@ -40,6 +39,7 @@ class Verdict:
 class Judged:
     """A LoadBalancer that is accepted, and what is accepted of the mappings that name it."""
 
+    verdict: Verdict
     load_balancer: LoadBalancer
     acceptance: Acceptance
 
@@ -63,14 +63,17 @@ def judge(declared: Declarations, *, policy: Policy) -> Judgement:
     It remembers nothing: no earlier form is served instead of a rejected one.
     """
     balancers = {
-        item.value.meta.ref: _load_balancer(item.value, policy=policy)
-        for item in declared.load_balancers
+        item.value.meta.ref: _load_balancer(item, policy=policy) for item in declared.load_balancers
     }
     permissions = Permissions(policy=policy, namespace_labels=declared.namespace_labels)
     judged = tuple(
-        _judged(item.value, declared=declared, permissions=permissions)
+        Judged(
+            verdict=balancers[item.value.meta.ref],
+            load_balancer=item.value,
+            acceptance=_acceptance(item.value, declared=declared, permissions=permissions),
+        )
         for item in declared.load_balancers
-        if isinstance(item.value, LoadBalancer) and balancers[item.value.meta.ref].is_true
+        if isinstance(item.value, LoadBalancer) and balancers[item.value.meta.ref].accepted.is_true
     )
     decided = {
         mapping.meta.ref: condition
@@ -79,15 +82,14 @@ def judge(declared: Declarations, *, policy: Policy) -> Judgement:
     }
     return Judgement(
         verdicts=(
+            *balancers.values(),
             *(
-                _verdict(LOAD_BALANCER, item, balancers[item.value.meta.ref])
-                for item in declared.load_balancers
-            ),
-            *(
-                _verdict(
-                    SERVICE_MAPPING,
-                    item,
-                    decided.get(item.value.meta.ref) or _undecided(item.value, balancers),
+                Verdict(
+                    file=item.file,
+                    kind=SERVICE_MAPPING,
+                    ref=item.value.meta.ref,
+                    accepted=decided.get(item.value.meta.ref)
+                    or _undecided(item.value, load_balancers=balancers.keys()),
                 )
                 for item in declared.mappings
             ),
@@ -96,37 +98,36 @@ def judge(declared: Declarations, *, policy: Policy) -> Judgement:
     )
 
 
-def _load_balancer(value: LoadBalancer | Invalid, *, policy: Policy) -> Condition:
-    if isinstance(value, Invalid):
-        return invalid(value)
-    return consul_objection(load_balancer=value, policy=policy) or accepted()
+def _load_balancer(item: Declared[LoadBalancer], *, policy: Policy) -> Verdict:
+    if isinstance(item.value, Invalid):
+        condition = invalid(item.value)
+    else:
+        condition = consul_objection(load_balancer=item.value, policy=policy) or accepted()
+    return Verdict(file=item.file, kind=LOAD_BALANCER, ref=item.value.meta.ref, accepted=condition)
 
 
-def _judged(
+def _acceptance(
     load_balancer: LoadBalancer, *, declared: Declarations, permissions: Permissions
-) -> Judged:
-    return Judged(
+) -> Acceptance:
+    return accept(
         load_balancer=load_balancer,
-        acceptance=accept(
-            load_balancer=load_balancer,
-            mappings=[
-                bound(mapping=item.value, load_balancer=load_balancer)
-                for item in declared.mappings
-                if isinstance(item.value, ServiceMapping)
-                and item.value.load_balancer == load_balancer.meta.ref
-            ],
-            permissions=permissions,
-        ),
+        mappings=[
+            bound(mapping=item.value, load_balancer=load_balancer)
+            for item in declared.mappings
+            if isinstance(item.value, ServiceMapping)
+            and item.value.load_balancer == load_balancer.meta.ref
+        ],
+        permissions=permissions,
     )
 
 
 def _undecided(
-    mapping: ServiceMapping | Invalid, balancers: Mapping[ObjectRef, Condition]
+    mapping: ServiceMapping | Invalid, *, load_balancers: Collection[ObjectRef]
 ) -> Condition:
     """Of a mapping that no accepted LoadBalancer was asked about."""
     if isinstance(mapping, Invalid):
         return invalid(mapping)
-    if mapping.load_balancer not in balancers:
+    if mapping.load_balancer not in load_balancers:
         return load_balancer_not_found(mapping.load_balancer)
     return rejected(
         reason="LoadBalancerRejected",
@@ -135,7 +136,3 @@ def _undecided(
             "correct it first"
         ),
     )
-
-
-def _verdict(kind: str, item: Declared[Any], condition: Condition) -> Verdict:
-    return Verdict(file=item.file, kind=kind, ref=item.value.meta.ref, accepted=condition)

@@ -65,7 +65,7 @@ def lint(
         raise click.ClickException(
             f"{', '.join(filenames)}: no LoadBalancer, ServiceMapping or Pod in it"
         )
-    if line := skipped(item for item in declared.others if not makes_pods(item)):
+    for line in skipped(item for item in declared.others if not makes_pods(item)):
         click.echo(line, err=True)
     click.echo(as_json(verdicts) if output == "json" else as_table(verdicts))
     sys.exit(exit_code(verdicts))

@@ -48,8 +48,8 @@ def line(verdict: Verdict) -> str:
     return printable(f"rejected: {verdict.source}: {condition.reason}: {condition.message}")
 
 
-def skipped(manifests: Iterable[Manifest]) -> str:
-    """The kinds that are passed over, in one line; empty when there is none."""
+def skipped(manifests: Iterable[Manifest]) -> tuple[str, ...]:
+    """The kinds that are passed over, in one line; nothing when there is none."""
     kinds = Counter(manifest.kind or "without a kind" for manifest in manifests)
     counted = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
-    return printable(f"skipped: {counted}") if counted else ""
+    return (printable(f"skipped: {counted}"),) if counted else ()

@@ -1,0 +1,205 @@
+"""``consul-nginx render``: the files that nginx would get, without a cluster or Consul."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import click
+
+from consul_nginx.commands.declared import SERVICE_MAPPING, Declarations, declarations
+from consul_nginx.commands.folders import (
+    Files,
+    FolderError,
+    difference,
+    read_files,
+    write_files,
+)
+from consul_nginx.commands.judgement import Judgement, Verdict, judge
+from consul_nginx.commands.manifests import ManifestError, read_manifests
+from consul_nginx.commands.nginx_test import Result, Tested, try_bundle
+from consul_nginx.commands.options import ManifestCommand, manifest_options, policy_option
+from consul_nginx.commands.snapshots import Recorded, SnapshotError, read_snapshot
+from consul_nginx.commands.tables import table
+from consul_nginx.commands.verdicts import as_json, exit_code, line, skipped
+from consul_nginx.model.bundle import Bundle
+from consul_nginx.model.layout import Layout
+from consul_nginx.model.policy import Policy
+from consul_nginx.model.verdict import rejected
+from consul_nginx.nginx.render import render as render_bundle
+from consul_nginx.plan.load_balancer import Plan, plan_load_balancer
+from consul_nginx.plan.status import paused
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rendered:
+    """What the nginx of one LoadBalancer would get.
+
+    ``folder`` is where, below the one that is named: empty, or with a slash at its end.
+    """
+
+    verdict: Verdict
+    paused: bool
+    plan: Plan
+    bundle: Bundle
+    folder: str
+
+
+@click.command("render", cls=ManifestCommand)
+@manifest_options
+@click.option(
+    "--snapshot",
+    required=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="JSON with what Consul says, as `consul-nginx snapshot` records it.",
+)
+@click.option(
+    "--datacenter",
+    default="",
+    help="Datacenter of backends that name none; needed when the snapshot has several.",
+)
+@policy_option
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folder for the files; those of an earlier call are replaced. Each of several "
+    "LoadBalancers has its own in NAMESPACE/NAME. Without it nothing is written.",
+)
+@click.option(
+    "--diff",
+    "compared",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Print what is different from the files in that folder, as they were before.",
+)
+@click.option("--check", is_flag=True, help="Have nginx test the files (nginx -t).")
+@click.option("--nginx", default="nginx", show_default=True, help="Program that --check runs.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="json: a list of the rejected objects, and all else on standard error.",
+)
+def render(
+    *,
+    filenames: tuple[str, ...],
+    namespace: str,
+    snapshot: Path,
+    datacenter: str,
+    policy: Policy,
+    out: Path | None,
+    compared: Path | None,
+    check: bool,
+    nginx: str,
+    output: str,
+) -> None:
+    """Write the files that nginx would get for LoadBalancers and ServiceMappings in manifests.
+
+    Give it all that belongs together. Without metadata.creationTimestamp an object is younger than
+    those that have one; among equals namespace and name decide who wins a conflict. There is no
+    earlier form that would be served instead of a rejected object.
+
+    Exits with 2 when an object is rejected, by us or by nginx, and the files hold the rest; with 1
+    when a file is not what it should be.
+    """
+    try:
+        declared = _declared(filenames, namespace=namespace)
+        judgement = judge(declared, policy=policy)
+        recorded = read_snapshot(snapshot, own=datacenter)
+        rendered = tuple(_render(declared, judgement, recorded))
+        files = {f"{one.folder}{name}": text for one in rendered for name, text in _files(one)}
+        changes = _changes(files, compared, out) if compared is not None else ""
+        if out is not None:
+            write_files(out, files)
+    except (ManifestError, FolderError, SnapshotError) as error:
+        raise click.ClickException(str(error)) from error
+    tests = tuple((one, _try(one, program=nginx)) for one in rendered if check)
+    refused = (*judgement.rejected, *_refusals(tests))
+    as_list = output == "json"
+    click.echo(as_json(refused) if as_list else _table(rendered, out=out))
+    click.echo(changes, nl=False, err=as_list)
+    for remark in (*skipped(declared.others), *map(line, refused), *_remarks(tests)):
+        click.echo(remark, err=True)
+    sys.exit(exit_code(refused))
+
+
+def _declared(filenames: tuple[str, ...], *, namespace: str) -> Declarations:
+    declared = declarations(read_manifests(filenames), namespace=namespace)
+    if not declared.load_balancers and not declared.mappings:
+        raise ManifestError(f"{', '.join(filenames)}: no LoadBalancer or ServiceMapping in it")
+    return declared
+
+
+def _render(
+    declared: Declarations, judgement: Judgement, recorded: Recorded
+) -> Iterator[_Rendered]:
+    """One after the other; a LoadBalancer without any other needs no folder of its own."""
+    alone = len(declared.load_balancers) == 1
+    for judged in judgement.judged:
+        plan = plan_load_balancer(
+            load_balancer=judged.load_balancer,
+            acceptance=judged.acceptance,
+            snapshot={query: recorded.observe(query) for query in judged.acceptance.queries},
+        )
+        yield _Rendered(
+            verdict=judged.verdict,
+            paused=judged.load_balancer.paused,
+            plan=plan,
+            bundle=_bundle(plan, Layout()),
+            folder="" if alone else f"{judged.verdict.ref}/",
+        )
+
+
+def _bundle(plan: Plan, layout: Layout) -> Bundle:
+    return render_bundle(configuration=plan.configuration, layout=layout)
+
+
+def _files(rendered: _Rendered) -> Iterable[tuple[str, str]]:
+    return rendered.bundle.files.items()
+
+
+def _changes(files: Files, folder: Path, out: Path | None) -> str:
+    names = (str(folder), str(out or "rendered"))
+    return difference(before=read_files(folder), after=files, names=names)
+
+
+def _try(rendered: _Rendered, *, program: str) -> Tested:
+    return try_bundle(partial(_bundle, rendered.plan), program=program)
+
+
+def _refusals(tests: Iterable[tuple[_Rendered, Tested]]) -> Iterator[Verdict]:
+    for rendered, tested in tests:
+        if tested.result is Result.REFUSED:
+            yield replace(
+                rendered.verdict, accepted=rejected(reason="Rejected", message=tested.words)
+            )
+
+
+def _remarks(tests: Iterable[tuple[_Rendered, Tested]]) -> Iterator[str]:
+    for rendered, tested in tests:
+        if tested.result is Result.PASSED:
+            yield f"checked: {rendered.verdict.source}: nginx takes it"
+        if tested.result is Result.NOT_DONE:
+            yield f"not checked: {rendered.verdict.source}: {tested.words}"
+
+
+def _table(rendered: Iterable[_Rendered], *, out: Path | None) -> str:
+    """What nginx gets; what is rejected, and why, is told elsewhere."""
+    rows = [("OBJECT", "RESULT")]
+    for one in rendered:
+        where = f" in {out / one.folder}" if out is not None else ""
+        hint = f"; {paused().message}" if one.paused else ""
+        rows.append((one.verdict.source, f"{len(one.bundle.files)} files{where}{hint}"))
+        rows += [
+            (f"{SERVICE_MAPPING} {mapping.meta.ref}", verdict.resolved.message)
+            for mapping, verdict in one.plan.mappings
+            if verdict.accepted.is_true
+        ]
+    return table(rows)
