@@ -17,6 +17,7 @@ from consul_nginx.commands.lint import lint
 from consul_nginx.commands.options import consul_options, object_ref, policy_option, url
 from consul_nginx.commands.registrations import registrations
 from consul_nginx.commands.render import render
+from consul_nginx.commands.snapshot import snapshot
 from consul_nginx.consul.transport import PooledTransport
 from consul_nginx.handlers import check, operator
 from consul_nginx.kube.client import connect
@@ -185,6 +186,7 @@ main.add_command(cleanup)
 main.add_command(lint)
 main.add_command(registrations)
 main.add_command(render)
+main.add_command(snapshot)
 
 if __name__ == "__main__":
     main()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -301,3 +303,20 @@ def test_the_real_program_reads_folders_and_standard_input(folder):
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert "10.0.0.1:80" in "".join(files(folder / "out").values())
+
+
+def test_the_tasks_page_shows_what_the_commands_print(repository, folder):
+    page = (repository / "docs" / "tasks.md").read_text()
+    [manifest] = re.findall(r"^## Expose a TCP or UDP .*?```yaml\n(.*?)```", page, re.M | re.S)
+    _, _, section = page.partition("## See what nginx would get, before you apply it\n")
+    shown = re.findall(r"^\$ consul-nginx (.*)\n((?:[^$`].*\n)*)", section, re.M)[:3]
+    critical = {**ENTRY, "Checks": [{"CheckID": "alive", "Status": "critical"}]}
+    services = {"test-server-thrift-service": [critical, ENTRY]}
+    (folder / "consul.json").write_text(
+        json.dumps({"datacenters": {"dc1": {"services": services}}})
+    )
+    slip = manifest.replace("listener: thrift", "listener: thirft")
+    for (command, printed), text in zip(shown, (slip, manifest, manifest), strict=True):
+        (folder / "edge.yaml").write_text(text)
+        if not command.startswith("snapshot"):
+            assert printed == CliRunner().invoke(main, shlex.split(command)).stdout

@@ -154,12 +154,21 @@ def consul_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def manifest_options(command: Callable[..., None]) -> Callable[..., None]:
     """Decorator: which manifests are read."""
+    return _manifest_options(command, required=True)
+
+
+def optional_manifest_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorator: which manifests are read, if any."""
+    return _manifest_options(command, required=False)
+
+
+def _manifest_options(command: Callable[..., None], *, required: bool) -> Callable[..., None]:
     files = click.option(
         "--filename",
         "-f",
         "filenames",
         multiple=True,
-        required=True,
+        required=required,
         help=f"Manifests: a file, a folder, or {STANDARD_INPUT} for standard input; can be "
         "repeated.",
     )
