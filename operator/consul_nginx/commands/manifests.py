@@ -15,6 +15,7 @@ from consul_nginx.model.kubernetes import ObjectRef
 
 SUFFIXES = (".yaml", ".yml", ".json")
 STANDARD_INPUT = "-"
+MAX_VALUES = 1_000_000
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
 
@@ -110,9 +111,20 @@ def _objects_in(text: str) -> Iterator[dict[str, Any]]:
         documents = list(yaml.load_all(text, Loader=_Loader))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ManifestError(f"not YAML: {' '.join(str(error).split())}") from error
+    if _size(documents, {}) > MAX_VALUES:
+        raise ManifestError(f"more than {MAX_VALUES:,} values, those behind aliases counted too")
     for document in documents:
         if document is not None:
             yield from _objects(document)
+
+
+def _size(value: Any, known: dict[int, int]) -> int:
+    """Number of values in a value: nine lines of aliases can stand for a billion of them."""
+    if id(value) not in known:
+        parts = value.values() if isinstance(value, dict) else value
+        inside = parts if isinstance(value, dict | list) else ()
+        known[id(value)] = 1 + sum(_size(part, known) for part in inside)
+    return known[id(value)]
 
 
 def _objects(document: Any, kind: str = "") -> Iterator[dict[str, Any]]:
