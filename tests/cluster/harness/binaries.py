@@ -80,6 +80,7 @@ ALL = (
 ON_DEMAND = (
     _plain("vegeta", "vegeta", "github.com/tsenart/vegeta/v12"),
     _plain("consul-template", "consul-template", "github.com/hashicorp/consul-template"),
+    _plain("kwok", "kwok", "sigs.k8s.io/kwok", "sigs.k8s.io/kwok/cmd/kwok"),
 )
 BY_NAME = {binary.name: binary for binary in (*ALL, *ON_DEMAND)}
 
