@@ -30,11 +30,13 @@ class Release:
     """One Helm release in its own namespace, under Pod Security ``restricted``."""
 
     cluster: Cluster
+    name: str = NAME
+    namespace: str = NAMESPACE
 
     def install(self, **values: str) -> None:
         """Apply the CRDs, then install or upgrade, and wait until the operator is ready."""
         self.cluster.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={CRDS}")
-        self.cluster.kubectl.apply([_namespace()])
+        self.cluster.kubectl.apply([_namespace(self.namespace)])
         # The image's tag stays the same while one develops; this makes pods of new images.
         settings = {
             "podAnnotations.images": inputs_hash(REPOSITORY),
@@ -44,7 +46,7 @@ class Release:
         self.helm(
             "upgrade",
             "--install",
-            NAME,
+            self.name,
             str(CHART),
             "--wait",
             "--timeout=120s",
@@ -53,7 +55,7 @@ class Release:
 
     def uninstall(self) -> None:
         """Uninstall, and wait until the operator is gone."""
-        self.helm("uninstall", NAME, "--wait", "--timeout=60s")
+        self.helm("uninstall", self.name, "--wait", "--timeout=60s")
 
     def helm(self, *words: str) -> str:
         """What Helm, in the release's namespace, says on standard output."""
@@ -65,7 +67,7 @@ class Release:
         command = [
             settings.bin / "helm",
             f"--kubeconfig={settings.kubeconfig}",
-            f"--namespace={NAMESPACE}",
+            f"--namespace={self.namespace}",
             *words,
         ]
         return run(command, timeout=180.0)
@@ -77,14 +79,14 @@ class Release:
 
     def operator_pods(self) -> list[dict[str, Any]]:
         """Operator pods that are not on their way out."""
-        words = ("get", "pods", f"--namespace={NAMESPACE}", "--output=json")
+        words = ("get", "pods", f"--namespace={self.namespace}", "--output=json")
         selector = f"--selector=app.kubernetes.io/name={NAME}"
         pods = json.loads(self.cluster.kubectl(*words, selector))["items"]
         return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
     def holder(self) -> str:
         """Name of the pod that holds the Lease; empty when nobody does."""
-        words = ("get", "lease", f"--namespace={NAMESPACE}", NAME)
+        words = ("get", "lease", f"--namespace={self.namespace}", self.name)
         path = "--output=jsonpath={.spec.holderIdentity}"
         return self.cluster.kubectl(*words, path, check=False).strip()
 
@@ -115,12 +117,12 @@ class Release:
 _RECONCILED = 'consul_nginx_reconciles_total{flow="apply",outcome="success"}'
 
 
-def _namespace() -> dict[str, Any]:
+def _namespace(name: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Namespace",
         "metadata": {
-            "name": NAMESPACE,
+            "name": name,
             "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
         },
     }
