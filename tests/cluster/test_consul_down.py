@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cluster.support.consul_servers import scale_servers
 from cluster.support.shop import HOST
 from cluster.support.traffic import ask, traffic
 from cluster.support.waiting import wait_for
@@ -16,16 +17,6 @@ if TYPE_CHECKING:
     from cluster.harness.cluster import Cluster
     from cluster.support.release import Release
     from cluster.support.shop import Shop
-
-
-def scale_servers(cluster: Cluster, count: int) -> None:
-    kubectl = cluster.kubectl
-    kubectl("scale", "-n", "consul", "statefulset/consul-server", f"--replicas={count}")
-    if count:
-        kubectl("rollout", "status", "-n", "consul", "statefulset/consul-server", timeout=180)
-    else:
-        selector = ("-l", "statefulset.kubernetes.io/pod-name", "--timeout=120s")
-        kubectl("wait", "-n", "consul", "pods", *selector, "--for=delete", timeout=150)
 
 
 @pytest.fixture
