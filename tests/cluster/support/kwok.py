@@ -44,12 +44,16 @@ class Kwok:
         names: Iterable[str],
         annotations: Mapping[str, str],
         *,
-        nodes: tuple[str, ...] = (),
+        ports: tuple[int, ...] = (PORT,),
     ) -> None:
         """Create pods together, spread over nodes; kwok has them ready a moment later."""
-        places = nodes or self.nodes
         pods = [
-            pod(name, node=places[number % len(places)], annotations=annotations)
+            pod(
+                name,
+                node=self.nodes[number % len(self.nodes)],
+                annotations=annotations,
+                ports=ports,
+            )
             for number, name in enumerate(names)
         ]
 
@@ -74,24 +78,31 @@ class Kwok:
         self.cluster.kubectl("label", "node", node, f"{LABEL}-")
 
 
-def pod(name: str, *, node: str, annotations: Mapping[str, str]) -> dict[str, Any]:
-    """A pod for a node, past the scheduler."""
+def pod(
+    name: str, *, node: str, annotations: Mapping[str, str], ports: tuple[int, ...] = (PORT,)
+) -> dict[str, Any]:
+    """A pod for a node, past the scheduler; ``web-1`` has the label ``app=web``."""
+    labels = {"app": name.rpartition("-")[0]}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "annotations": dict(annotations)},
-        "spec": {"nodeName": node, **pod_spec()},
+        "metadata": {"name": name, "labels": labels, "annotations": dict(annotations)},
+        "spec": {"nodeName": node, **pod_spec(ports)},
     }
 
 
-def pod_spec() -> dict[str, Any]:
+def pod_spec(ports: tuple[int, ...] = (PORT,)) -> dict[str, Any]:
     """What a pod, or a pod template, of such a node has to have."""
     return {
         "nodeSelector": {LABEL: "true"},
         "tolerations": [TOLERATION],
         "automountServiceAccountToken": False,
         "containers": [
-            {"name": "app", "image": "fleet:1", "ports": [{"containerPort": PORT}]},
+            {
+                "name": "app",
+                "image": "played:1",
+                "ports": [{"containerPort": port} for port in ports],
+            }
         ],
     }
 
@@ -124,19 +135,43 @@ def kwok(*, cluster: Cluster, count: int) -> Iterator[Kwok]:
 
 
 def _remove(found: Kwok) -> None:
-    """Pods first: without their node they stay for a minute."""
+    """Pods first, for without their node they stay for a minute.
+
+    Last those that daemon sets want on the nodes: while there is the node, they are made again, and
+    nobody looks after them when it is gone.
+    """
 
     async def remove() -> None:
         async with api(found.cluster) as connection:
-            pods = (
-                f"{_PODS.format(namespace=item['metadata']['namespace'])}/{item['metadata']['name']}"
-                for item in await connection.items("/api/v1/pods")
-                if item["spec"].get("nodeName") in found.nodes
-            )
-            await connection.delete(pods, force=True)
-            await connection.delete(f"{_NODES}/{name}" for name in found.nodes)
+            for path, belongs in (
+                ("/api/v1/pods", lambda item: item["spec"].get("nodeName") in found.nodes),
+                (_NODES, lambda item: item["metadata"]["name"] in found.nodes),
+                ("/api/v1/pods", lambda item: _wanted_node(item) in found.nodes),
+            ):
+                items = await connection.items(path)
+                await connection.delete(map(_path, filter(belongs, items)), force=True)
 
     asyncio.run(remove())
+
+
+def _path(item: dict[str, Any]) -> str:
+    metadata = item["metadata"]
+    if "namespace" in metadata:
+        return f"{_PODS.format(namespace=metadata['namespace'])}/{metadata['name']}"
+    return f"{_NODES}/{metadata['name']}"
+
+
+def _wanted_node(item: dict[str, Any]) -> str | None:
+    """The node that a daemon set made a pod for."""
+    affinity = item["spec"].get("affinity", {}).get("nodeAffinity", {})
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution", {})
+    names = [
+        value
+        for term in required.get("nodeSelectorTerms", ())
+        for field in term.get("matchFields", ())
+        for value in field["values"]
+    ]
+    return names[0] if names else None
 
 
 async def _create_nodes(found: Kwok) -> None:
