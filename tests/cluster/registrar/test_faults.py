@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cluster.support.consul_api import agent_request
 from cluster.support.consul_servers import cut_off
 from cluster.support.kwok import Kwok
 from cluster.support.machine import process_of
@@ -25,7 +26,6 @@ from cluster.support.registered import (
     wait_entries,
 )
 from cluster.support.registrars import metric, registrar
-from cluster.support.registration import agent_request
 from cluster.support.waiting import wait_for
 
 if TYPE_CHECKING:

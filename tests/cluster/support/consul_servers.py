@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from cluster.harness.cluster import CONSUL_PORT
 from cluster.harness.commands import run
+from cluster.support.consul_api import agent_request
 from cluster.support.machine import process_of
-from cluster.support.registration import agent_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

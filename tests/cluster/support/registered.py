@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from cluster.support.registration import agent_request
+from cluster.support.consul_api import agent_request
 from cluster.support.waiting import wait_for
 from consul_nginx.model.registration import (
     META_CLUSTER,
