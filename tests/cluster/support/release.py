@@ -23,6 +23,7 @@ CHART = REPOSITORY / "charts" / "consul-nginx-operator"
 CRDS = REPOSITORY / "crds"
 NAMESPACE = "consul-nginx"
 NAME = "consul-nginx-operator"
+CLUSTER_NAME = "test-cluster"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,8 @@ class Release:
         settings = {
             "podAnnotations.images": inputs_hash(REPOSITORY),
             "registration.mode": "agent",
+            # With a list of namespaces the operator can't make a name by itself.
+            "registration.clusterName": CLUSTER_NAME,
             **values,
         }
         self.helm(
