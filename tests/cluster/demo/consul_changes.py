@@ -22,7 +22,7 @@ GRACE_S = 3.0  # keepaliveGrace, and the old workers' last answers
 
 def show_rotation(shop: Shop) -> None:
     """The backends that nginx has, and which pods answer."""
-    heading("What nginx has from Consul")
+    heading("\nWhat nginx has from Consul")
     show_backends(shop)
     heading(f"\nRequests to http://{shop.address}{PATH} rotate")
     with traffic(address=shop.address, host=HOST, rate=100) as sent:
@@ -46,7 +46,7 @@ def show_stop_and_start(shop: Shop) -> int:
         line("still reached?", "yes" if stopped & sent.pods_since(left) else "no")
         show_backends(shop)
         heading("\nIt is started again")
-        with screen.after("back in nginx", more=" (start and first check included)"):
+        with screen.after("back in nginx", more=" (its start included)"):
             scale(shop, 3)
             shop.wait_backends(3)
         back = sent.elapsed()
