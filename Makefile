@@ -68,7 +68,9 @@ check: venv ## format, lint, types, layers, unit tests; needs no cluster
 	@.venv/bin/mypy --no-error-summary
 	@.venv/bin/pytest -q tests/unit
 
-test: check cluster nginx-binary consul-binary ## everything: unit, real nginx and Consul, the cluster
+test: venv ## everything: unit, real nginx and Consul, the cluster
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line check cluster
+	@$(MAKE) --no-print-directory nginx-binary consul-binary
 	@.venv/bin/pytest -q tests/nginx tests/consul tests/cluster --durations=10
 
 generate: venv ## write crds/ and docs/reference/ from the code

@@ -59,7 +59,7 @@ def write(cluster: Cluster, shop: Shop) -> Iterator[Callable[..., str]]:
         (
             {"listener": "htp"},
             "NoMatchingListener",
-            ["spec.listener", "'htp'", "it has: http, thrift"],
+            ["spec.listener", "'htp'", "it has: "],
         ),
         ({"load_balancer": "edgy"}, "LoadBalancerNotFound", ["spec.loadBalancerRef.name", "edgy"]),
         ({"hostname": HOST, "path": "/features"}, "Conflicted", ["older", "shop/features"]),

@@ -102,11 +102,17 @@ def test_secrets_are_read_by_get_and_only_in_the_namespaces_that_are_listed(rele
 
 
 def test_with_namespaces_nothing_is_granted_elsewhere(release: Release):
-    objects = release.render("--set=namespaces={a,b}")
+    objects = release.render("--set=namespaces={a,b}", "--set=registration.clusterName=prod")
     assert not [item for item in objects if item["kind"].startswith("Cluster")]
     roles = [item for item in objects if item["kind"] == "Role"]
     assert [role["metadata"]["namespace"] for role in roles] == ["a", "b", NAMESPACE]
     assert {name for rule in roles[-1]["rules"] for name in rule["resources"]} == {"leases"}
+
+
+def test_with_namespaces_the_cluster_must_be_given_a_name(release: Release):
+    with pytest.raises(HarnessError, match=r"registration\.clusterName: empty"):
+        release.render("--set=namespaces={a,b}")
+    release.render("--set=namespaces={a,b}", "--set=registration.enabled=false")
 
 
 @pytest.mark.parametrize(

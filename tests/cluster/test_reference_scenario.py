@@ -80,9 +80,12 @@ def in_consul(cluster: Cluster, service: str) -> list[dict[str, Any]]:
 
 
 def passing_pods(cluster: Cluster, service: str) -> list[str]:
-    """Pods of the instances whose checks all pass: one twice, if it is registered twice."""
+    """Pods of the instances whose checks all pass: one twice, if it is registered twice.
+
+    A Consul that starts may tell of instances of its past, which no Pod was registered for.
+    """
     return sorted(
-        entry["Service"]["Meta"][META_POD]
+        (entry["Service"]["Meta"] or {}).get(META_POD, "")
         for entry in in_consul(cluster, service)
         if {check["Status"] for check in entry["Checks"]} == {"passing"}
     )
