@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 # From a check's result to nginx it takes 0.1 s, and old workers answer a moment longer; the rest is
 # for two busy processors.
 REACTION_S = 1.0
-LOST_S = 3.0  # until nginx has tried each of a dead node's instances
 GRACE_S = 2.5  # keepaliveGrace, and the old workers' last answers
 SERVER = "/app/server.py"
 CRASH_S = 0.3  # an answer that comes later is not from before the crash
@@ -302,7 +301,8 @@ def test_when_consuls_leader_dies_another_is_elected_and_nothing_in_nginx_change
 
 def test_when_a_node_with_nginx_dies_the_other_nginx_serves_on(cluster: Cluster, shop: Shop):
     """Its Consul agent and its pods die, too. A dead node refuses nothing: what was sent to it, on
-    a connection that was open, gets no answer; whoever connects waits a second for the next one."""
+    a connection that was open, gets no answer; whoever connects waits a second for each dead
+    instance that nginx tries. That ends when they leave nginx."""
     dead, survivor = shop.nginx_pods()
     [node] = [each for each in cluster.nodes if each.name == dead["spec"]["nodeName"]]
     assert survivor["spec"]["nodeName"] != node.name
@@ -321,7 +321,7 @@ def test_when_a_node_with_nginx_dies_the_other_nginx_serves_on(cluster: Cluster,
 
     restarts = restarts_on(cluster, node.name)
     with (
-        traffic(address=f"{address}:80", host=HOST, rate=100, patience=2.0) as sent,
+        traffic(address=f"{address}:80", host=HOST, rate=100, patience=5.0) as sent,
         tcp_traffic(addresses=[f"{address}:25000"], rate=50, name_of=pod_of) as thrift,
     ):
         off = sent.elapsed()
@@ -346,7 +346,7 @@ def test_when_a_node_with_nginx_dies_the_other_nginx_serves_on(cluster: Cluster,
     for found in (sent, thrift):
         last = max((failure.at for failure in found.failures), default=off) - off
         print(f"a node's death: {found.explain()}; the last one was sent after {last:.2f} s")
-        assert last < LOST_S, found.explain()
+        assert last <= out - off, found.explain()
 
 
 def restarts_on(cluster: Cluster, node: str) -> dict[str, int]:
