@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from consul_nginx.commands.options import consul_options, object_ref
+from consul_nginx.commands.options import consul_options, object_ref, output_option
 from consul_nginx.commands.tables import table
 from consul_nginx.consul.agents import DEFAULT_PORT, AgentRegistrations
 from consul_nginx.consul.api import Api
@@ -56,14 +56,7 @@ def _cluster(_context: click.Context, parameter: click.Parameter, value: str | N
     "misses.",
 )
 @click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
-@click.option(
-    "--output",
-    "-o",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to list what is removed.",
-)
+@output_option("How to list what is removed.")
 @click.option(
     "--agent-scheme",
     type=click.Choice(["http", "https"]),

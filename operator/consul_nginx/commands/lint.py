@@ -12,6 +12,7 @@ from consul_nginx.commands.manifests import ManifestError, read_manifests
 from consul_nginx.commands.options import (
     ManifestCommand,
     manifest_options,
+    output_option,
     policy_option,
     settings_option,
 )
@@ -29,14 +30,7 @@ from consul_nginx.registrar.warnings import costs_registration
 @manifest_options
 @policy_option
 @settings_option
-@click.option(
-    "--output",
-    "-o",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print the verdicts.",
-)
+@output_option("How to print the verdicts.")
 def lint(
     *,
     filenames: tuple[str, ...],

@@ -152,6 +152,18 @@ def consul_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def output_option(words: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorator: a table for people or JSON for scripts; ``words`` say of what."""
+    return click.option(
+        "--output",
+        "-o",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        show_default=True,
+        help=words,
+    )
+
+
 def manifest_options(command: Callable[..., None]) -> Callable[..., None]:
     """Decorator: which manifests are read."""
     return _manifest_options(command, required=True)

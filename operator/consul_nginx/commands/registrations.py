@@ -13,7 +13,12 @@ from typing import Any
 import click
 
 from consul_nginx.commands.manifests import ManifestError, read_manifests
-from consul_nginx.commands.options import ManifestCommand, manifest_options, settings_option
+from consul_nginx.commands.options import (
+    ManifestCommand,
+    manifest_options,
+    output_option,
+    settings_option,
+)
 from consul_nginx.commands.placeholders import Known, shown
 from consul_nginx.commands.pods import TEMPLATES, Found, pods_in
 from consul_nginx.commands.tables import table
@@ -50,14 +55,7 @@ def _cluster(_context: click.Context, parameter: click.Parameter, value: str) ->
     default=None,
     help="Where it would be registered; by default what --settings-file says, else catalog.",
 )
-@click.option(
-    "--output",
-    "-o",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="json: a list of objects with Consul's own keys, and warnings on standard error.",
-)
+@output_option("json: a list of objects with Consul's own keys, and warnings on standard error.")
 @click.option("--pod-ip", default="", callback=_ip, help="Address of Pods that have none.")
 @click.option("--node-ip", default="", callback=_ip, help="Address of their node.")
 @click.option("--node-name", default="", help="Name of their node.")

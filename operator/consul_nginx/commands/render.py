@@ -21,7 +21,12 @@ from consul_nginx.commands.folders import (
 from consul_nginx.commands.judgement import Judgement, Verdict, judge
 from consul_nginx.commands.manifests import ManifestError, read_manifests
 from consul_nginx.commands.nginx_test import Result, Tested, try_bundle
-from consul_nginx.commands.options import ManifestCommand, manifest_options, policy_option
+from consul_nginx.commands.options import (
+    ManifestCommand,
+    manifest_options,
+    output_option,
+    policy_option,
+)
 from consul_nginx.commands.snapshots import Recorded, SnapshotError, read_snapshot
 from consul_nginx.commands.tables import table
 from consul_nginx.commands.verdicts import as_json, exit_code, line, skipped
@@ -79,14 +84,7 @@ class _Rendered:
 )
 @click.option("--check", is_flag=True, help="Have nginx test the files (nginx -t).")
 @click.option("--nginx", default="nginx", show_default=True, help="Program that --check runs.")
-@click.option(
-    "--output",
-    "-o",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="json: a list of the rejected objects, and all else on standard error.",
-)
+@output_option("json: a list of the rejected objects, and all else on standard error.")
 def render(
     *,
     filenames: tuple[str, ...],
