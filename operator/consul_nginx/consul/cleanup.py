@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
-from consul_nginx.consul import registered
 from consul_nginx.consul.agents import AgentRegistrations
 from consul_nginx.consul.api import Api
-from consul_nginx.consul.errors import ConsulConflict, ConsulError, ConsulUnavailable
-from consul_nginx.consul.fields import MalformedError, field_of
+from consul_nginx.consul.errors import ConsulConflict, ConsulError
+from consul_nginx.consul.fields import MalformedError, field_of, malformed
 from consul_nginx.consul.members import members
+from consul_nginx.consul.presence import readiness_checks
 from consul_nginx.consul.synthetic import CatalogRegistrations, node_name
 from consul_nginx.model.registration import Changes, Held, Mode, Place
 
@@ -104,17 +104,10 @@ class Cleanup:
 
     async def _agents_with_checks(self) -> list[Place]:
         """Agents with checks of ours; one that doesn't live has no address."""
-        wanted = [("filter", registered.of_cluster(self.cluster))]
-        checks = (await self.api.all("health/state/any", params=wanted)).found
-        if type(checks) is not list:
-            raise ConsulUnavailable("not an answer of Consul's: no list of checks")
+        _, checks = await readiness_checks(api=self.api, cluster=self.cluster)
         try:
-            names = {
-                field_of(check, "Node", str)
-                for check in checks
-                if field_of(check, "Notes", str) == registered.notes(self.cluster)
-            }
+            names = {field_of(check, "Node", str) for check in checks}
         except MalformedError as error:
-            raise ConsulUnavailable(f"not an answer of Consul's: {error}") from error
+            raise malformed(error) from error
         living = {place.node: place for place in await members(self.api)}
         return [living.get(name, Place(node=name)) for name in sorted(names)]

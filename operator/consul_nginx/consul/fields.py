@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from consul_nginx.consul.errors import ConsulUnavailable
+
 Value = TypeVar("Value")
 
 
@@ -24,3 +26,8 @@ def field_of(raw: Any, name: str, kind: type[Value], default: Value | None = Non
     if type(value) is not kind:
         raise MalformedError(f"{name} is no {kind.__name__}")
     return value
+
+
+def malformed(what: object) -> ConsulUnavailable:
+    """An answer that isn't Consul's, as a proxy may give one; ``what`` is wrong with it."""
+    return ConsulUnavailable(f"not an answer of Consul's: {what}")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from consul_nginx.consul.api import Api
-from consul_nginx.consul.errors import ConsulUnavailable
-from consul_nginx.consul.fields import MalformedError, field_of
+from consul_nginx.consul.fields import MalformedError, field_of, malformed
 from consul_nginx.model.registration import Place
 
 # Serf's number for it; others have left or failed.
@@ -19,7 +18,7 @@ async def members(api: Api) -> tuple[Place, ...]:
     """
     found = (await api.all("agent/members")).found
     if type(found) is not list:
-        raise ConsulUnavailable("not an answer of Consul's: no list of members")
+        raise malformed("no list of members")
     try:
         return tuple(
             Place(node=field_of(member, "Name", str), ip=field_of(member, "Addr", str))
@@ -27,4 +26,4 @@ async def members(api: Api) -> tuple[Place, ...]:
             if field_of(member, "Status", int) == _ALIVE
         )
     except MalformedError as error:
-        raise ConsulUnavailable(f"not an answer of Consul's: {error}") from error
+        raise malformed(error) from error

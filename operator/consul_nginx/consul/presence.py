@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from consul_nginx.consul.api import Api
-from consul_nginx.consul.errors import ConsulUnavailable
-from consul_nginx.consul.fields import MalformedError, field_of
+from consul_nginx.consul.fields import MalformedError, field_of, malformed
 from consul_nginx.consul.registered import notes, of_cluster
+
+
+async def readiness_checks(*, api: Api, cluster: str, index: int = 0) -> tuple[int, list[Any]]:
+    """Every readiness check of ``cluster``, one for each registration, and where to wait next.
+
+    Blocks until a check moved on from ``index`` (any check: what comes may equal what was known).
+    The index is 0 when it went back. Raises ``ConsulError``.
+    """
+    read = await api.all("health/state/any", params=[("filter", of_cluster(cluster))], index=index)
+    if type(read.found) is not list:
+        raise malformed("no list of checks")
+    try:
+        found = [one for one in read.found if field_of(one, "Notes", str) == notes(cluster)]
+    except MalformedError as error:
+        raise malformed(error) from error
+    return (0 if read.index < index else read.index), found
 
 
 async def present(
@@ -15,18 +31,13 @@ async def present(
 ) -> tuple[int, Counter[tuple[str, str]]]:
     """Count what Consul's catalog has of ``cluster``, by ID and the readiness check's status.
 
-    Blocks until a check moved on from ``index`` (any check: what comes may equal what was known).
-    Returns the index to wait on next, 0 when it went back. Raises ``ConsulError``.
+    Blocks and raises as ``readiness_checks`` does.
     """
-    read = await api.all("health/state/any", params=[("filter", of_cluster(cluster))], index=index)
-    if type(read.found) is not list:
-        raise ConsulUnavailable("not an answer of Consul's: no list of checks")
+    following, checks = await readiness_checks(api=api, cluster=cluster, index=index)
     try:
         found = Counter(
-            (field_of(check, "ServiceID", str), field_of(check, "Status", str))
-            for check in read.found
-            if field_of(check, "Notes", str) == notes(cluster)
+            (field_of(check, "ServiceID", str), field_of(check, "Status", str)) for check in checks
         )
     except MalformedError as error:
-        raise ConsulUnavailable(f"not an answer of Consul's: {error}") from error
-    return (0 if read.index < index else read.index), found
+        raise malformed(error) from error
+    return following, found

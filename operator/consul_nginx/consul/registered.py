@@ -13,8 +13,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from consul_nginx.consul.errors import ConsulRefused, ConsulUnavailable
-from consul_nginx.consul.fields import MalformedError, field_of
+from consul_nginx.consul.errors import ConsulRefused
+from consul_nginx.consul.fields import MalformedError, field_of, malformed
 from consul_nginx.model.registration import MARKS, Check, Content, Held, Owner, Registration
 
 PASSING, CRITICAL = "passing", "critical"
@@ -140,7 +140,7 @@ def held(*, services: Iterable[Any], checks: Iterable[Any], cluster: str) -> dic
         )
         return {one.content.id: one for one in found}
     except MalformedError as error:
-        raise ConsulUnavailable(f"not an answer of Consul's: {error}") from error
+        raise malformed(error) from error
 
 
 def words(text: str) -> str:

@@ -20,7 +20,7 @@ from consul_nginx.consul.errors import (
     ConsulRefused,
     ConsulUnavailable,
 )
-from consul_nginx.consul.fields import MalformedError, field_of
+from consul_nginx.consul.fields import MalformedError, field_of, malformed
 from consul_nginx.consul.outcome import Outcome
 from consul_nginx.consul.transport import path_segment
 from consul_nginx.model.registration import META_CLUSTER, Change, Changes, Held, Place
@@ -82,13 +82,13 @@ class CatalogRegistrations:
         wanted = registered.equals(f"Meta.{META_CLUSTER}", self._cluster)
         nodes = (await self._api.all("catalog/nodes", params=[("filter", wanted)])).found
         if type(nodes) is not list:
-            raise _malformed("no list of nodes")
+            raise malformed("no list of nodes")
         try:
             found = {
                 field_of(node, "Node", str): field_of(node, "Meta", dict, {}) for node in nodes
             }
         except MalformedError as error:
-            raise _malformed(error) from error
+            raise malformed(error) from error
         # A name that isn't made from the mark is not of a node that we made.
         return frozenset(
             str(meta[META_NODE])
@@ -107,7 +107,7 @@ class CatalogRegistrations:
             return {}
         checks = (await self._api.all(f"health/node/{self._segment(place)}")).found
         if type(checks) is not list:
-            raise _malformed("no list of checks")
+            raise malformed("no list of checks")
         return registered.held(services=node.services, checks=checks, cluster=self._cluster)
 
     async def apply(self, place: Place, changes: Changes) -> Mapping[str, str]:
@@ -165,7 +165,7 @@ class CatalogRegistrations:
                 hidden=read.filtered,
             )
         except MalformedError as error:
-            raise _malformed(error) from error
+            raise malformed(error) from error
 
     def _name(self, place: Place) -> str:
         return node_name(cluster=self._cluster, node=place.node)
@@ -316,12 +316,12 @@ class CatalogRegistrations:
             for error in field_of(said, "Errors", list):
                 operation = field_of(error, "OpIndex", int)
                 if not 0 <= operation < len(owners):
-                    raise _malformed(f"an error of operation {operation} of {len(owners)}")
+                    raise malformed(f"an error of operation {operation} of {len(owners)}")
                 objections.setdefault(owners[operation], field_of(error, "What", str))
         except MalformedError as error:
-            raise _malformed(error) from error
+            raise malformed(error) from error
         if not objections:
-            raise _malformed("a transaction that was not made, and no reason")
+            raise malformed("a transaction that was not made, and no reason")
         return objections
 
 
@@ -358,7 +358,3 @@ def _all(changes: Changes) -> Iterator[tuple[str, str]]:
 def _node_error(reason: str) -> ConsulConflict | ConsulRefused:
     words = registered.words(reason)
     return ConsulConflict(words) if reason.endswith(_STALE) else ConsulRefused(words)
-
-
-def _malformed(what: object) -> ConsulUnavailable:
-    return ConsulUnavailable(f"not an answer of Consul's: {what}")
