@@ -7,11 +7,11 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from consul_nginx.kube.client import EVENT, Kind, KubeClient
 from consul_nginx.kube.errors import KubeRefused, KubeUnavailable
 from consul_nginx.kube.events import event, event_name
+from consul_nginx.loops.recent import keep
 from consul_nginx.metrics import EVENTS
 from consul_nginx.model.kubernetes import Meta
 from consul_nginx.model.verdict import Condition
@@ -23,8 +23,6 @@ _log = logging.getLogger(__name__)
 BURST = 25
 PER_SECOND = 1 / 300
 _REMEMBERED = 4096
-
-Value = TypeVar("Value")
 
 
 @dataclass(kw_only=True)
@@ -63,18 +61,9 @@ class Events:
 
     def _bucket(self, uid: str) -> TokenBucket:
         bucket = self._buckets.get(uid) or TokenBucket(per_second=PER_SECOND, burst=BURST)
-        return _keep(self._buckets, uid, bucket)
+        return keep(self._buckets, uid, bucket, at_most=_REMEMBERED)
 
     def _count(self, name: str) -> _Told:
-        told = _keep(self._told, name, self._told.get(name) or _Told())
+        told = keep(self._told, name, self._told.get(name) or _Told(), at_most=_REMEMBERED)
         told.count += 1
         return told
-
-
-def _keep(items: OrderedDict[str, Value], key: str, value: Value) -> Value:
-    """Put ``value`` last, and drop the first when there are too many."""
-    items[key] = value
-    items.move_to_end(key)
-    while len(items) > _REMEMBERED:
-        items.popitem(last=False)
-    return value

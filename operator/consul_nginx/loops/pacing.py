@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from consul_nginx.loops.queue import WorkQueue
+from consul_nginx.loops.recent import keep
 from consul_nginx.rate import TokenBucket
 
 # A Pod that comes has three events: it has a node, it has an address, it is ready.
@@ -31,13 +32,10 @@ class Pacer:
 
     def changed(self, node: str) -> None:
         """Something about a Pod of ``node`` is new."""
-        bucket = self._buckets.get(node)
-        if bucket is None:
-            bucket = TokenBucket(per_second=PER_SECOND, burst=AT_ONCE, clock=self._clock)
-        self._buckets[node] = bucket
-        self._buckets.move_to_end(node)
-        while len(self._buckets) > _REMEMBERED:
-            self._buckets.popitem(last=False)
+        bucket = self._buckets.get(node) or TokenBucket(
+            per_second=PER_SECOND, burst=AT_ONCE, clock=self._clock
+        )
+        keep(self._buckets, node, bucket, at_most=_REMEMBERED)
         if bucket.try_take():
             self._queue.add(node)
         else:

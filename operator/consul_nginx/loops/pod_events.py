@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from consul_nginx.kube.client import POD
 from consul_nginx.kube.errors import KubeError
 from consul_nginx.loops.events import Events
+from consul_nginx.loops.recent import keep
 from consul_nginx.model.kubernetes import Meta
 from consul_nginx.model.registration import Registration
 from consul_nginx.model.verdict import Condition, Status
@@ -41,10 +42,7 @@ class PodEvents:
         conditions = tuple(_conditions(told))
         said = self._said.get(pod.uid, frozenset())
         news = tuple(item for item in conditions if item not in said)
-        self._said[pod.uid] = frozenset(conditions)
-        self._said.move_to_end(pod.uid)
-        while len(self._said) > _REMEMBERED:
-            self._said.popitem(last=False)
+        keep(self._said, pod.uid, frozenset(conditions), at_most=_REMEMBERED)
         if news:
             meta = Meta(ref=pod.ref, uid=pod.uid, generation=1, created=pod.created)
             _, waiting = self._waiting.get(pod.uid, (meta, ()))

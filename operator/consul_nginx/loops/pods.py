@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
+from consul_nginx.loops.recent import keep
 from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.model.registration import Place, Pod
 from consul_nginx.registrar.pod import MalformedPodError
@@ -118,9 +119,6 @@ class Pods:
         """Whether the Pod was seen to end."""
         return uid in self._ended
 
-    def __len__(self) -> int:
-        return len(self._pods)
-
     def _read(self, raw: Raw) -> Pod | None:
         """None: it is malformed, as no API server returns one. It must cost no other."""
         try:
@@ -130,10 +128,7 @@ class Pods:
             return None
 
     def _end(self, pod: Pod) -> None:
-        self._ended[pod.uid] = None
-        self._ended.move_to_end(pod.uid)
-        while len(self._ended) > MAX_ENDED:
-            self._ended.popitem(last=False)
+        keep(self._ended, pod.uid, None, at_most=MAX_ENDED)
         known = self._pods.get(pod.ref)
         if known is not None and known.pod.uid == pod.uid:
             self._forget(known.pod)
