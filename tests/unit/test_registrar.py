@@ -78,9 +78,6 @@ class Registry:
         self.tidied.append(place.node)
         return True
 
-    async def places(self) -> frozenset[str]:
-        return frozenset(self.held)
-
     async def read(self, place: Place) -> Mapping[str, Held]:
         if self.away:
             raise ConsulUnavailable("away")

@@ -163,9 +163,6 @@ class Registry:
         self.lead = lead
         self.removed = removed
 
-    async def places(self) -> frozenset[str]:
-        return frozenset(node for node, held in self.consul.nodes.items() if held)
-
     async def read(self, place: Place) -> Mapping[str, Held]:
         await request()
         self._answer()

@@ -16,7 +16,7 @@ from consul_nginx.consul import registered
 from consul_nginx.consul.api import Api
 from consul_nginx.consul.client import not_consuls
 from consul_nginx.consul.errors import ConsulRefused, ConsulUnavailable
-from consul_nginx.consul.fields import MalformedError, field_of
+from consul_nginx.consul.fields import MalformedError, field_of, malformed
 from consul_nginx.consul.outcome import Outcome
 from consul_nginx.consul.transport import PooledTransport, id_segment
 from consul_nginx.model.registration import (
@@ -72,17 +72,13 @@ class AgentRegistrations:
             _, agent = self._agents.popitem()
             await agent.http.close()
 
-    async def places(self) -> frozenset[str]:
-        """None: an agent tells only of itself, and takes what it holds away with its node."""
-        return frozenset()
-
     async def read(self, place: Place) -> Mapping[str, Held]:
         """Everything that the node's agent holds, by ID. Raises ``ConsulError``."""
         async with self._agent(place) as api:
             services = await api.all("agent/services")
             checks = await api.all("agent/checks")
         if type(services.found) is not dict or type(checks.found) is not dict:
-            raise ConsulUnavailable("not an answer of Consul's: no services or checks by ID")
+            raise malformed("no services or checks by ID")
         return registered.held(
             services=services.found.values(), checks=checks.found.values(), cluster=self._cluster
         )
@@ -218,7 +214,7 @@ async def _remove(api: Api, held: Held) -> str | None:
     try:
         meta = field_of(found.found, "Meta", dict, {})
     except MalformedError as error:
-        raise ConsulUnavailable(f"not an answer of Consul's: {error}") from error
+        raise malformed(error) from error
     if any(meta.get(mark) != held.content.meta.get(mark) for mark in (META_CLUSTER, META_POD_UID)):
         return "somebody else registered this ID meanwhile"
     # That it is gone by now is as good.

@@ -37,9 +37,6 @@ DESERTED_S = 120.0
 class Registry(Protocol):
     """Where registrations are: on the nodes' agents, or in Consul's catalog."""
 
-    async def places(self) -> frozenset[str]:
-        """Nodes for which Consul is known to hold something of ours; raises ``ConsulError``."""
-
     async def read(self, place: Place) -> Mapping[str, Held]:
         """What Consul holds there, by ID; raises ``ConsulError``."""
 
