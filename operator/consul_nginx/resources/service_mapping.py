@@ -11,7 +11,7 @@ from consul_nginx.model import kubernetes as model
 from consul_nginx.model.consul import ServiceQuery
 from consul_nginx.model.names import MAX_SERVICE_NAME, SERVICE_NAME
 from consul_nginx.resources.base import Invalid, SpecModel, parse_meta, problems_of
-from consul_nginx.resources.load_balancer import DnsLabel
+from consul_nginx.resources.texts import DnsLabel
 
 Hostname = Annotated[
     str,
