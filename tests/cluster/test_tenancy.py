@@ -9,12 +9,11 @@ import pytest
 
 from cluster.support.consul_stand_in import StandIn, stand_in
 from cluster.support.release import NAMESPACE as OPERATOR_NAMESPACE
-from cluster.support.shop import APP
+from cluster.support.shop import APP, group_of
 from cluster.support.tenant import Tenant, tenant
 from cluster.support.traffic import ask
 from cluster.support.waiting import wait_for
-from consul_nginx.model.consul import ConsulSource, ServiceQuery
-from consul_nginx.plan.load_balancer import upstream_id
+from consul_nginx.plan.upstreams import upstream_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -194,7 +193,7 @@ def test_the_policy_says_what_it_allows_and_age_does_not_help(tenants: Tenants, 
 
 def backends(found: Tenant, load_balancer: str) -> set[str]:
     """Addresses of the application's instances in the bundle that nginx is given."""
-    name = f"endpoints-{upstream_id(ServiceQuery(service=APP, source=ConsulSource()))}.conf"
+    name = f"endpoints-{upstream_id(group_of(APP))}.conf"
     raw = found.kubectl("get", "configmap", f"{load_balancer}-config", "-o", "json",
                         "--ignore-not-found")  # fmt: skip
     if not raw:

@@ -8,11 +8,12 @@ import random
 
 from consul_nginx.model.bundle import Bundle
 from consul_nginx.model.layout import Layout
+from consul_nginx.model.mapping import ROOT, Endpoint, Traffic
 from consul_nginx.model.nginx import (
     Configuration,
-    Endpoint,
     HttpListener,
     Layer,
+    Proxy,
     Route,
     Upstream,
     VirtualHost,
@@ -40,7 +41,7 @@ def large_bundle(
     hosts = tuple(
         VirtualHost(
             hostname=f"service-{number}.shop.example.com",
-            routes=(Route(path_prefix="/", upstream=group.id),),
+            routes=(Route(path=ROOT, action=Proxy(upstream=group.id, traffic=Traffic())),),
         )
         for number, group in enumerate(groups)
     )

@@ -58,7 +58,11 @@ def serve(pod: Pod, port: int) -> Callable[..., str]:
         plan = planned(
             load_balancer=load_balancer(listeners=[{"name": "http", "port": port}]),
             mappings=mappings,
-            snapshot={item.backend: Observation(instances=instances) for item in mappings},
+            snapshot={
+                query: Observation(instances=instances)
+                for item in mappings
+                for query in item.queries
+            },
         )
         answer = pod.load(_with_backend(pod, plan.configuration, backend))
         assert answer["ok"], answer

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from consul_nginx.model.consul import Health, Instance, Snapshot
-from consul_nginx.model.kubernetes import LoadBalancer, ServiceMapping
+from consul_nginx.model.kubernetes import LoadBalancer
+from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.plan.acceptance import accept
 from consul_nginx.plan.load_balancer import Plan, plan_load_balancer
 from consul_nginx.plan.permissions import Permissions

@@ -148,7 +148,8 @@ RESOURCES = [
     *(
         Row("smap.spec.hostnames[0]", value, INVALID)
         for value in (
-            "shop.example.com; } evil {", "shop.example.com\n", "a b", "$host", "*.example.com",
+            "shop.example.com; } evil {", "shop.example.com\n", "a b", "$host", "*example.com",
+            "a.*.example.com", "[::1", "[fe80::1%25eth0]",
             "Shop.example.com", "例.example.com", "a..b", "", '"a"', "~^a", "x" * 254,
         )
     ),

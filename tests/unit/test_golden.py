@@ -13,8 +13,9 @@ import yaml
 
 from consul_nginx.consul.health import parse_instances
 from consul_nginx.model.consul import Observation, ServiceQuery
-from consul_nginx.model.kubernetes import LoadBalancer, ServiceMapping
+from consul_nginx.model.kubernetes import LoadBalancer
 from consul_nginx.model.layout import Layout
+from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.nginx.render import render
 from consul_nginx.resources.load_balancer import parse_load_balancer
 from consul_nginx.resources.service_mapping import parse_service_mapping

@@ -105,7 +105,7 @@ def files(entries: list[Any], **spec: Any) -> dict[str, str]:
     plan = planned(
         load_balancer=load_balancer(**spec),
         mappings=[WEB],
-        snapshot={WEB.backend: Observation(instances=parse_instances(entries))},
+        snapshot={WEB.queries[0]: Observation(instances=parse_instances(entries))},
     )
     return dict(render(configuration=plan.configuration, layout=Layout()).files)
 
@@ -137,7 +137,7 @@ def test_people_read_the_reason_in_few_and_printable_words(row: Row):
         load_balancer=load_balancer(),
         mappings=[WEB],
         snapshot={
-            WEB.backend: Observation(instances=parse_instances([hostile_entry(row), GOOD])),
+            WEB.queries[0]: Observation(instances=parse_instances([hostile_entry(row), GOOD])),
         },
     )
     [(_, verdict)] = plan.mappings

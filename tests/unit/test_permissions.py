@@ -82,8 +82,8 @@ def test_a_stranger_does_not_hear_which_listeners_there_are():
 def test_consul_is_asked_for_what_is_accepted_only():
     mine, theirs = mapping("mine"), mapping("theirs", meta={"namespace": "blog"})
     given = {"load_balancer": load_balancer(), "mappings": [mine, theirs]}
-    assert accept(**given).queries == {mine.backend}
-    seen = {theirs.backend: Observation(instances=(instance(),))}
+    assert accept(**given).queries == set(mine.queries)
+    seen = {theirs.queries[0]: Observation(instances=(instance(),))}
     verdicts = dict(planned(**given, snapshot=seen).mappings)
     assert verdicts[theirs].resolved.reason == "NotAccepted"
     assert verdicts[theirs].selection is None
@@ -143,12 +143,12 @@ def test_a_mapping_asks_the_consul_and_datacenter_of_its_load_balancer():
             "tokenSecretRef": {"name": "mine"},
         }
     )
-    query = bound(mapping=mapping(), load_balancer=edge).backend
+    query = bound(mapping=mapping(), load_balancer=edge).queries[0]
     assert query.source.address == "https://consul.example:8501"
     assert query.source.token_secret == ("shop", "mine", "token")
     assert query.datacenter == "dc2"
     own = mapping(backends=[{"service": "x", "datacenter": "dc3"}])
-    assert bound(mapping=own, load_balancer=edge).backend.datacenter == "dc3"
+    assert bound(mapping=own, load_balancer=edge).queries[0].datacenter == "dc3"
 
 
 def test_a_policy_file_is_read():

@@ -37,8 +37,8 @@ def test_a_mapping_becomes_a_host_with_a_route_to_its_upstream():
     [host] = listener.hosts
     [upstream] = result.configuration.upstreams
     assert (listener.port, host.hostname) == (80, "shop.example")
-    assert host.routes[0].path_prefix == "/features"
-    assert host.routes[0].upstream == upstream.id
+    assert host.routes[0].path.value == "/features"
+    assert host.routes[0].action.upstream == upstream.id
     assert [endpoint.address for endpoint in upstream.endpoints] == ["10.244.1.2"]
 
 
@@ -119,7 +119,7 @@ def test_an_address_registered_twice_is_served_once():
 def routes(result):
     """Hosts and paths that are served."""
     return {
-        (host.hostname, route.path_prefix)
+        (host.hostname, str(route.path))
         for listener in result.configuration.listeners
         for host in listener.hosts
         for route in host.routes

@@ -14,12 +14,12 @@ from consul_nginx.nginx import tokens
 from consul_nginx.nginx.environment import _environment
 from consul_nginx.nginx.render import render
 from consul_nginx.nginx.tokens import UnsafeTokenError
-from consul_nginx.plan.load_balancer import upstream_id
+from consul_nginx.plan.upstreams import upstream_id
 from unit.factories import instance, load_balancer, mapping, planned
 
 
 def rendered(*mappings, instances=None, previous=None, **spec):
-    queries = {item.backend for item in mappings}
+    queries = {query for item in mappings for query in item.queries}
     snapshot = {query: Observation(instances=instances) for query in queries}
     plan = planned(load_balancer=load_balancer(**spec), mappings=mappings, snapshot=snapshot)
     return render(configuration=plan.configuration, layout=Layout(), previous=previous or {})
@@ -39,7 +39,7 @@ def test_equal_input_gives_equal_bytes_whatever_the_order():
 def test_a_changed_endpoint_changes_one_file_and_not_the_structure():
     before, after = rendered(SHOP, instances=THREE), rendered(SHOP, instances=THREE[:2])
     changed = {name for name in before.files if before.files[name] != after.files[name]}
-    assert changed == {f"endpoints-{upstream_id(SHOP.backend)}.conf", "hash.conf"}
+    assert changed == {f"endpoints-{upstream_id(SHOP.group)}.conf", "hash.conf"}
     assert before.structure == after.structure
     assert before.hash != after.hash
 
@@ -53,7 +53,7 @@ def test_an_upstream_that_consul_has_not_answered_for_keeps_its_bytes():
 
 def test_no_endpoint_means_503_and_not_a_broken_upstream():
     bundle = rendered(SHOP, instances=())
-    text = bundle.files[f"endpoints-{upstream_id(SHOP.backend)}.conf"]
+    text = bundle.files[f"endpoints-{upstream_id(SHOP.group)}.conf"]
     assert text == "server unix:/run/consul-nginx/nginx/unavailable.sock;\n"
 
 
@@ -61,7 +61,7 @@ def test_a_tcp_listener_without_endpoints_closes_connections_and_is_no_broken_up
     listeners = [{"name": "thrift", "protocol": "TCP", "port": 25000}]
     thrift = mapping(listener="thrift")
     bundle = rendered(thrift, instances=(), listeners=listeners)
-    text = bundle.files[f"endpoints-{upstream_id(thrift.backend, Layer.STREAM)}.conf"]
+    text = bundle.files[f"endpoints-{upstream_id(thrift.group, Layer.STREAM)}.conf"]
     assert text == "server 127.0.0.1:1 down;\n"
 
 
@@ -72,7 +72,7 @@ def test_a_stream_block_is_there_only_when_a_mapping_needs_it():
 
 def test_an_ipv6_endpoint_is_in_brackets():
     bundle = rendered(SHOP, instances=(instance("2001:db8::0:1", weight=3),))
-    text = bundle.files[f"endpoints-{upstream_id(SHOP.backend)}.conf"]
+    text = bundle.files[f"endpoints-{upstream_id(SHOP.group)}.conf"]
     assert text == "server [2001:db8::1]:8080 max_fails=0 weight=3;\n"
 
 

@@ -22,12 +22,12 @@ def test_a_minimal_load_balancer_has_two_pods_a_cluster_ip_and_a_keepalive_grace
 def test_a_minimal_mapping_takes_every_host_and_path():
     parsed = mapping()
     assert parsed.hostnames == ()
-    assert parsed.path_prefix == "/"
-    assert parsed.backend == ServiceQuery(service="my-web-server")
+    assert parsed.path.value == "/"
+    assert parsed.queries[0] == ServiceQuery(service="my-web-server")
 
 
 def test_a_trailing_slash_of_a_path_prefix_does_not_matter():
-    assert mapping(path={"value": "/features/"}).path_prefix == "/features"
+    assert mapping(path={"value": "/features/"}).path.value == "/features"
 
 
 def test_the_order_of_tags_and_host_names_does_not_matter():

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from consul_nginx.commands.manifests import Manifest, ManifestError, mapping_of, ref_of
-from consul_nginx.model.kubernetes import GROUP, LoadBalancer, ObjectRef, ServiceMapping
+from consul_nginx.model.kubernetes import GROUP, LoadBalancer, ObjectRef
+from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.resources.base import API_VERSION, Invalid
 from consul_nginx.resources.load_balancer import parse_load_balancer
 from consul_nginx.resources.service_mapping import parse_service_mapping

@@ -11,7 +11,8 @@ from consul_nginx.commands.declared import (
     Declarations,
     Declared,
 )
-from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef, ServiceMapping
+from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef
+from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.model.policy import Policy
 from consul_nginx.model.verdict import Condition, accepted, rejected
 from consul_nginx.plan.acceptance import Acceptance, accept, load_balancer_not_found

@@ -23,7 +23,8 @@ from consul_nginx.consul.api import Api
 from consul_nginx.consul.errors import ConsulError
 from consul_nginx.consul.transport import PooledTransport
 from consul_nginx.model.consul import ServiceQuery
-from consul_nginx.model.kubernetes import LoadBalancer, ServiceMapping
+from consul_nginx.model.kubernetes import LoadBalancer
+from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.plan.load_balancer import bound
 from consul_nginx.resources.base import Invalid, invalid
 
@@ -120,4 +121,4 @@ def _queries(declared: Declarations) -> Iterator[ServiceQuery]:
             mapping = item.value
             if balancer is not None:
                 mapping = bound(mapping=mapping, load_balancer=balancer)
-            yield mapping.backend
+            yield from mapping.queries

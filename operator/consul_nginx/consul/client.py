@@ -56,6 +56,9 @@ class ConsulClient(Consul):  # type: ignore[misc] # python-consul2 has no types
         # order that it asks for means nothing to us.
         params = [("consistent", "") if consistent else ("near", "_agent")]
         params += [("tag", tag) for tag in query.tags]
+        params += [("filter", query.filter)] if query.filter else []
+        params += [("ns", query.namespace)] if query.namespace else []
+        params += [("partition", query.partition)] if query.partition else []
         answer: Answer = await self._read(
             _answer,
             place=f"health/service/{path_segment(query.service)}",

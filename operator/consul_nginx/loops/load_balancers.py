@@ -26,8 +26,9 @@ from consul_nginx.loops.refusals import Refusals
 from consul_nginx.loops.resources import Resources
 from consul_nginx.model.bundle import Bundle
 from consul_nginx.model.consul import ServiceQuery, Snapshot
-from consul_nginx.model.kubernetes import LoadBalancer, Meta, ObjectRef, ServiceMapping
+from consul_nginx.model.kubernetes import LoadBalancer, Meta, ObjectRef
 from consul_nginx.model.layout import Layout
+from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.model.pods import PodRejection
 from consul_nginx.model.policy import Policy
 from consul_nginx.model.verdict import Condition, accepted

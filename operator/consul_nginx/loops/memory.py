@@ -10,7 +10,8 @@ from consul_nginx.kube.client import CONFIG_MAP, KubeClient, Raw
 from consul_nginx.kube.errors import KubeConflict
 from consul_nginx.kube.ownership import get_own, is_newer, owner_uid
 from consul_nginx.kube.state import State, decode_state, encode_state
-from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef, ServiceMapping
+from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef
+from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.resources.base import Invalid
 from consul_nginx.resources.load_balancer import parse_load_balancer
 from consul_nginx.resources.service_mapping import parse_service_mapping

@@ -38,9 +38,9 @@ from consul_nginx.model.kubernetes import (
     LoadBalancer,
     Meta,
     ObjectRef,
-    ServiceMapping,
     Workload,
 )
+from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.model.pods import PodReport
 from consul_nginx.model.verdict import Condition, Status
 from consul_nginx.plan.acceptance import load_balancer_not_found, with_stand_in

@@ -10,13 +10,8 @@ from typing import Any
 from consul_nginx.kube.client import LOAD_BALANCER, SERVICE_MAPPING
 from consul_nginx.loops.namespaces import Namespaces
 from consul_nginx.loops.store import Store, Stored
-from consul_nginx.model.kubernetes import (
-    Batching,
-    LoadBalancer,
-    NamespacesFrom,
-    ObjectRef,
-    ServiceMapping,
-)
+from consul_nginx.model.kubernetes import Batching, LoadBalancer, NamespacesFrom, ObjectRef
+from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.resources.base import Invalid
 from consul_nginx.resources.load_balancer import parse_load_balancer
 from consul_nginx.resources.service_mapping import parse_service_mapping

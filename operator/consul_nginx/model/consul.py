@@ -23,18 +23,26 @@ class ConsulSource:
 class ServiceQuery:
     """Identity of a question to Consul; equal questions share one watch.
 
-    ``tags`` must all be present on an instance. ``datacenter`` empty: the agent's own.
+    ``tags`` must all be present on an instance, ``filter`` is an expression of Consul's.
+    ``datacenter``, ``namespace`` and ``partition`` empty: the agent's and the token's own.
     """
 
     service: str
     tags: tuple[str, ...] = ()
     datacenter: str = ""
+    filter: str = ""
+    namespace: str = ""
+    partition: str = ""
     source: ConsulSource = ConsulSource()
 
     def __str__(self) -> str:
-        tags = f" tags {','.join(self.tags)}" if self.tags else ""
-        where = f" at {self.source.address}" if self.source.address else ""
-        return f"{self.service}{f'@{self.datacenter}' if self.datacenter else ''}{tags}{where}"
+        words = [f"{self.service}@{self.datacenter}" if self.datacenter else self.service]
+        words += [f"tags {','.join(self.tags)}"] if self.tags else []
+        words += [f"filter {self.filter}"] if self.filter else []
+        words += [f"namespace {self.namespace}"] if self.namespace else []
+        words += [f"partition {self.partition}"] if self.partition else []
+        words += [f"at {self.source.address}"] if self.source.address else []
+        return " ".join(words)
 
 
 class Health(StrEnum):

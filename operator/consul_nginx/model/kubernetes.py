@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from consul_nginx.model.consul import ConsulSource, ServiceQuery
+from consul_nginx.model.consul import ConsulSource
+from consul_nginx.model.listener import Listener
 
 GROUP = "consul-nginx.dev"
 VERSION = "v1alpha1"
@@ -35,28 +36,6 @@ class Meta:
     uid: str
     generation: int
     created: str
-
-
-class Protocol(StrEnum):
-    """What a listener speaks."""
-
-    HTTP = "HTTP"
-    TCP = "TCP"
-    UDP = "UDP"
-
-    @property
-    def transport(self) -> str:
-        """The protocol that its port belongs to: TCP and UDP count their ports apart."""
-        return "UDP" if self is Protocol.UDP else "TCP"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Listener:
-    """A port that nginx listens on."""
-
-    name: str
-    port: int
-    protocol: Protocol
 
 
 class Workload(StrEnum):
@@ -122,6 +101,13 @@ class ReloadSettings:
     batching: Batching
 
 
+class IpFamily(StrEnum):
+    """Kind of addresses that nginx listens on."""
+
+    V4 = "IPv4"
+    V6 = "IPv6"
+
+
 class NamespacesFrom(StrEnum):
     """Which namespaces' ServiceMappings a LoadBalancer takes."""
 
@@ -151,24 +137,9 @@ class LoadBalancer:
     consul: ConsulSource
     datacenter: str
     listeners: tuple[Listener, ...]
+    ip_families: tuple[IpFamily, ...]
     allowed_namespaces: AllowedNamespaces
     access: Access
     pods: PodSettings
     service: ServiceSettings
     reload: ReloadSettings
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServiceMapping:
-    """What comes to one listener goes to one Consul service.
-
-    On a listener that speaks HTTP: requests for the host names, all of them when there are none,
-    below the path.
-    """
-
-    meta: Meta
-    load_balancer: ObjectRef
-    listener: str
-    hostnames: tuple[str, ...]
-    path_prefix: str
-    backend: ServiceQuery

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from consul_nginx.model.kubernetes import ReloadSettings
-
-
-@dataclass(frozen=True, kw_only=True, order=True)
-class Endpoint:
-    """One server of an upstream; ``address`` is an IP literal that passed the plan's rules."""
-
-    address: str
-    port: int
-    weight: int = 1
+from consul_nginx.model.kubernetes import IpFamily, ReloadSettings
+from consul_nginx.model.listener import AccessLog, ClientAddress, HttpsRedirect
+from consul_nginx.model.mapping import Answer, Balancing, Endpoint, Headers, Health, Path, Traffic
 
 
 class Layer(StrEnum):
@@ -26,7 +19,7 @@ class Layer(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Upstream:
-    """A group of endpoints.
+    """A group of endpoints, and how they share what comes.
 
     ``endpoints`` is None when Consul has not answered yet: nginx then keeps what it has.
     """
@@ -34,22 +27,48 @@ class Upstream:
     id: str
     layer: Layer
     endpoints: tuple[Endpoint, ...] | None
+    balancing: Balancing = field(default_factory=Balancing)
+    health: Health = field(default_factory=Health)
 
 
-@dataclass(frozen=True, kw_only=True, order=True)
-class Route:
-    """Requests below a path prefix go to an upstream."""
+@dataclass(frozen=True, kw_only=True)
+class Proxy:
+    """Requests go on to an upstream."""
 
-    path_prefix: str
     upstream: str
+    traffic: Traffic
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """nginx answers itself, with more headers than the answer's own."""
+
+    answer: Answer
+    headers: Headers
+
+
+Action = Proxy | Reply
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """What becomes of the requests with a path."""
+
+    path: Path
+    action: Action
 
 
 @dataclass(frozen=True, kw_only=True)
 class VirtualHost:
-    """Routes of one host name; ``hostname`` None takes the requests that no other host takes."""
+    """Routes of one host name; ``hostname`` None takes the requests that no other host takes.
+
+    ``routes`` has the strongest first; ``exact`` those of paths that are compared literally, which
+    nginx prefers to all others.
+    """
 
     hostname: str | None
     routes: tuple[Route, ...]
+    exact: tuple[tuple[str, Route], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +78,10 @@ class HttpListener:
     id: str
     port: int
     hosts: tuple[VirtualHost, ...]
+    http2: bool = False
+    https_redirect: HttpsRedirect | None = None
+    client_address: ClientAddress | None = None
+    access_log: AccessLog = field(default_factory=AccessLog)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +92,9 @@ class StreamListener:
     port: int
     udp: bool
     upstream: str
+    traffic: Traffic = field(default_factory=Traffic)
+    client_address: ClientAddress | None = None
+    access_log: AccessLog = field(default_factory=AccessLog)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,3 +105,4 @@ class Configuration:
     streams: tuple[StreamListener, ...]
     upstreams: tuple[Upstream, ...]
     reload: ReloadSettings
+    ip_families: tuple[IpFamily, ...] = (IpFamily.V4,)

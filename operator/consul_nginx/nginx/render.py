@@ -7,16 +7,17 @@ from types import MappingProxyType
 
 from consul_nginx.model.bundle import ENDPOINTS_PREFIX, HASH_FILE, MAIN_FILE, Bundle
 from consul_nginx.model.layout import Layout
+from consul_nginx.model.mapping import Endpoint
 from consul_nginx.model.nginx import (
     Configuration,
-    Endpoint,
     HttpListener,
     Layer,
     StreamListener,
     Upstream,
 )
-from consul_nginx.nginx import tokens
+from consul_nginx.nginx import balancing, listeners, tokens
 from consul_nginx.nginx.environment import template
+from consul_nginx.nginx.locations import upstream_name
 from consul_nginx.nginx.substitute import LISTENER_PREFIX
 
 UPSTREAMS_FILE = "upstreams.conf"
@@ -47,8 +48,14 @@ def render(
     files = {
         MAIN_FILE: _main(configuration=configuration, layout=layout),
         UPSTREAMS_FILE: _upstreams(endpoints, layer=Layer.HTTP),
-        **{listener_file(item.id): _listener(item) for item in configuration.listeners},
-        **{listener_file(item.id): _stream(item) for item in configuration.streams},
+        **{
+            listener_file(item.id): listeners.http(item, configuration=configuration)
+            for item in configuration.listeners
+        },
+        **{
+            listener_file(item.id): listeners.stream(item, configuration=configuration)
+            for item in configuration.streams
+        },
         **{_endpoints_file(upstream): text for upstream, text in endpoints.items()},
     }
     if configuration.streams:
@@ -88,9 +95,9 @@ def _main(*, configuration: Configuration, layout: Layout) -> str:
 
 
 def _includes(
-    upstreams_file: str, listeners: Sequence[HttpListener | StreamListener]
+    upstreams_file: str, served: Sequence[HttpListener | StreamListener]
 ) -> list[tokens.Token]:
-    names = (upstreams_file, *(listener_file(item.id) for item in listeners))
+    names = (upstreams_file, *(listener_file(item.id) for item in served))
     return [tokens.file_name(name) for name in names]
 
 
@@ -99,18 +106,16 @@ def _upstreams(endpoints: Mapping[Upstream, str], *, layer: Layer) -> str:
         is_http=layer is Layer.HTTP,
         upstreams=[
             {
-                "name": _upstream_name(upstream.id),
+                "name": upstream_name(upstream.id),
                 "zone_size": tokens.kilobytes(_zone_kilobytes(text.count("\n"))),
+                "method": balancing.method(upstream),
                 "endpoints_file": tokens.file_name(_endpoints_file(upstream)),
+                "keepalive": balancing.keepalive(upstream),
             }
             for upstream, text in endpoints.items()
             if upstream.layer is layer
         ],
     )
-
-
-def _upstream_name(upstream_id: str) -> tokens.Token:
-    return tokens.identifier(f"u_{upstream_id}")
 
 
 def _zone_kilobytes(servers: int) -> int:
@@ -121,51 +126,20 @@ def _zone_kilobytes(servers: int) -> int:
     return size
 
 
-def _listener(listener: HttpListener) -> str:
-    return template("listener-http.conf.j2").render(
-        port=tokens.port(listener.port),
-        default_is_mapped=any(host.hostname is None for host in listener.hosts),
-        hosts=[
-            {
-                "hostname": None if host.hostname is None else tokens.hostname(host.hostname),
-                "routes": [
-                    {
-                        "is_root": route.path_prefix == "/",
-                        "path": tokens.path(route.path_prefix),
-                        "upstream": _upstream_name(route.upstream),
-                    }
-                    for route in host.routes
-                ],
-            }
-            for host in listener.hosts
-        ],
-    )
-
-
-def _stream(listener: StreamListener) -> str:
-    return template("listener-stream.conf.j2").render(
-        port=tokens.port(listener.port),
-        udp=listener.udp,
-        upstream=_upstream_name(listener.upstream),
-    )
-
-
 def _endpoints(*, upstream: Upstream, layout: Layout) -> str:
     """Of an upstream without endpoints: a server of ours that says so, or none that is up."""
     if not upstream.endpoints:
         if upstream.layer is Layer.STREAM:
             return "server 127.0.0.1:1 down;\n"
         return f"server unix:{tokens.pod_path(layout.unavailable_socket)};\n"
-    return "".join(_server(endpoint) for endpoint in upstream.endpoints)
+    limits = balancing.limits(upstream)
+    return "".join(_server(endpoint, limits=limits) for endpoint in upstream.endpoints)
 
 
-def _server(endpoint: Endpoint) -> str:
-    """One line of an upstream. Plain formatting: of 10,000 lines, a template costs thrice.
-
-    Consul says who is healthy (decision 0015): nginx tries another one, and condemns nobody.
-    """
+def _server(endpoint: Endpoint, *, limits: tokens.Token) -> str:
+    """One line of an upstream. Plain formatting: of 10,000 lines, a template costs thrice."""
     address = tokens.socket_address(address=endpoint.address, port_number=endpoint.port)
     if endpoint.weight == 1:
-        return f"server {address} max_fails=0;\n"
+        return f"server {address} {limits};\n"
     weight = tokens.number(endpoint.weight, low=1, high=65535)
-    return f"server {address} max_fails=0 weight={weight};\n"
+    return f"server {address} {limits} weight={weight};\n"

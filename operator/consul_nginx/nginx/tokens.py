@@ -13,6 +13,7 @@ import re
 from pathlib import PurePosixPath
 
 from consul_nginx.model.bundle import FILE_NAME
+from consul_nginx.model.variables import Variable
 
 MAX_TOKEN_LENGTH = 1024
 
@@ -51,9 +52,18 @@ def _matching(*, kind: str, pattern: re.Pattern[str], text: str) -> Token:
 _HOSTNAME = re.compile(
     r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", re.ASCII
 )
-_PATH = re.compile(r"/([A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*/?)?", re.ASCII)
+_PATH = re.compile(r"/([A-Za-z0-9._~!&()*+,=:@-]+(/[A-Za-z0-9._~!&()*+,=:@-]+)*/?)?", re.ASCII)
 _IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 _POD_PATH = re.compile(r"/[A-Za-z0-9._/-]+", re.ASCII)
+_SERVER_NAME = re.compile(rf"(\*\.)?{_HOSTNAME.pattern}|\[[0-9a-f:]{{2,39}}\]", re.ASCII)
+_EXPRESSION = re.compile(r"/[A-Za-z0-9/._~!&,=:@^$*+?|(){}\[\]\\-]*", re.ASCII)
+_HEADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+*/-]{0,63}", re.ASCII)
+_SIZE = re.compile(r"0|[1-9][0-9]{0,5}[kmg]?", re.ASCII)
+_VARIABLE = re.compile(r"[a-z0-9_]{1,100}", re.ASCII)
+_DIRECTIVE = re.compile(r"[a-z0-9_]+", re.ASCII)
+_PRINTABLE = re.compile(r"[\t\n -~]*", re.ASCII)
+_ESCAPED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "$": "${dollar}"}
 
 
 def hostname(text: str) -> Token:
@@ -114,3 +124,81 @@ def socket_address(*, address: str, port_number: int) -> Token:
         raise UnsafeTokenError(f"not an IP address: {address[:80]!r}") from error
     host = f"[{parsed}]" if parsed.version == 6 else str(parsed)
     return Token(f"{host}:{port(port_number)}")
+
+
+def server_name(text: str) -> Token:
+    """Host name, one that begins with ``*.``, or an IPv6 address in brackets."""
+    return _matching(kind="server name", pattern=_SERVER_NAME, text=text)
+
+
+def expression(text: str) -> Token:
+    """Regular expression for a ``location``, anchored at the path's beginning, in quotes.
+
+    nginx looks for no variables in it.
+    """
+    token = _matching(kind="regular expression", pattern=_EXPRESSION, text=text)
+    doubled = str(token).replace("\\", "\\\\")
+    return Token(f'"^(?:{doubled})"')
+
+
+def header_name(text: str) -> Token:
+    """Name of an HTTP header."""
+    return _matching(kind="header name", pattern=_HEADER_NAME, text=text)
+
+
+def word(text: str) -> Token:
+    """One of a fixed set of words, such as a media type or an argument of nginx's own."""
+    return _matching(kind="word", pattern=_WORD, text=text)
+
+
+def size(text: str) -> Token:
+    """Size as nginx writes it."""
+    return _matching(kind="size", pattern=_SIZE, text=text)
+
+
+def network(text: str) -> Token:
+    """Network such as ``10.0.0.0/8``."""
+    try:
+        return Token(str(ipaddress.ip_network(text)))
+    except ValueError as error:
+        raise UnsafeTokenError(f"not a network: {text[:80]!r}") from error
+
+
+def variable(name: str) -> Token:
+    """A variable by its name, without the dollar sign."""
+    return Token(f"${_matching(kind='variable', pattern=_VARIABLE, text=name)}")
+
+
+def quoted(*pieces: str | Variable) -> Token:
+    """Text and variables in double quotes; text stays what it is, dollar signs included.
+
+    nginx has no way to write a dollar sign: ``$dollar``, which ``nginx.conf`` defines, stands for
+    it.
+    """
+    return Token(f'"{"".join(map(_piece, pieces))}"')
+
+
+def _piece(piece: str | Variable) -> str:
+    if isinstance(piece, Variable):
+        name = _matching(kind="variable", pattern=_VARIABLE, text=piece.name)
+        return f"${{{name}}}"
+    text = _matching(kind="printable text", pattern=_PRINTABLE, text=piece)
+    return "".join(_ESCAPED.get(character, character) for character in str(text))
+
+
+def joined(*tokens: Token) -> Token:
+    """Tokens without a space between them."""
+    return Token("".join(map(str, tokens)))
+
+
+def spaced(*tokens: Token) -> Token:
+    """Tokens with a space between them."""
+    return Token(" ".join(map(str, tokens)))
+
+
+def directive(name: str, *arguments: Token) -> Token:
+    """A whole simple directive of nginx's; ``name`` is never a user's."""
+    checked = _matching(kind="directive", pattern=_DIRECTIVE, text=name)
+    if not all(isinstance(argument, Token) for argument in arguments):
+        raise UnsafeTokenError(f"{name} has an argument that is no token: {arguments!r:.80}")
+    return Token(f"{' '.join(map(str, (checked, *arguments)))};")

@@ -11,15 +11,16 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from consul_nginx.model.consul import ServiceQuery
-from consul_nginx.model.kubernetes import (
-    Listener,
-    LoadBalancer,
-    ObjectRef,
-    Protocol,
-    ServiceMapping,
-)
+from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef
+from consul_nginx.model.listener import Listener
+from consul_nginx.model.mapping import Path, ServiceMapping
 from consul_nginx.model.verdict import Condition, accepted, rejected
-from consul_nginx.plan.permissions import Permissions, namespace_objection, policy_objection
+from consul_nginx.plan.permissions import (
+    Permissions,
+    listener_objection,
+    namespace_objection,
+    policy_objection,
+)
 
 _NOTHING: Mapping[str, ServiceMapping] = MappingProxyType({})
 _EVERYTHING = Permissions()
@@ -31,7 +32,7 @@ class Claim:
 
     listener: str
     hostname: str | None
-    path: str | None
+    path: Path | None
 
     def __str__(self) -> str:
         if self.path is None:
@@ -57,7 +58,7 @@ class Acceptance:
 
         Whoever may not map a service must neither hear of its instances nor take up connections.
         """
-        return frozenset(mapping.backend for mapping in self.used.values())
+        return frozenset(query for mapping in self.used.values() for query in mapping.queries)
 
 
 def accept(
@@ -89,6 +90,7 @@ def accept(
             return _no_such_listener(mapping=mapping, names=sorted(by_name))
         return (
             policy_objection(mapping=mapping, listener=listener, policy=permissions.policy)
+            or listener_objection(mapping=mapping, listener=listener)
             or _unsupported(mapping=mapping, listener=listener)
             or _conflict(mapping=mapping, listener=listener, owners=owners)
         )
@@ -114,11 +116,11 @@ def accept(
 
 def claims(*, mapping: ServiceMapping, listener: Listener) -> list[Claim]:
     """What ``mapping`` takes of its listener."""
-    if listener.protocol is not Protocol.HTTP:
+    if not listener.protocol.is_http:
         return [Claim(listener=listener.name, hostname=None, path=None)]
     hostnames: tuple[str | None, ...] = mapping.hostnames or (None,)
     return [
-        Claim(listener=listener.name, hostname=hostname, path=mapping.path_prefix)
+        Claim(listener=listener.name, hostname=hostname, path=mapping.path)
         for hostname in hostnames
     ]
 
@@ -157,21 +159,26 @@ def _no_such_listener(*, mapping: ServiceMapping, names: list[str]) -> Condition
 
 
 def _unsupported(*, mapping: ServiceMapping, listener: Listener) -> Condition | None:
-    if listener.protocol is Protocol.HTTP:
-        return None
-    if mapping.hostnames:
-        field, value = "spec.hostnames", ", ".join(mapping.hostnames)
-    elif mapping.path_prefix != "/":
-        field, value = "spec.path.value", mapping.path_prefix
-    else:
-        return None
-    return rejected(
-        reason="UnsupportedValue",
-        message=(
-            f"{field}: {value}: listener {listener.name} speaks {listener.protocol}, which has "
-            "neither host names nor paths; leave both out, or name a listener that speaks HTTP"
-        ),
-    )
+    """What a mapping says that its listener does not understand."""
+    http = listener.protocol.is_http
+    foreign = mapping.stream_fields if http else mapping.http_fields
+    if listener.https_redirect is not None:
+        why = "sends everything to HTTPS (its httpsRedirect) and has no mappings"
+        return _rejected(field="spec.listener", why=f"listener {listener.name} {why}")
+    if foreign:
+        kind = "TCP" if http else "HTTP"
+        return _rejected(
+            field=", ".join(foreign),
+            why=(
+                f"listener {listener.name} speaks {listener.protocol}, and that is for {kind}; "
+                f"leave it out, or name a listener that speaks {kind}"
+            ),
+        )
+    return None
+
+
+def _rejected(*, field: str, why: str) -> Condition:
+    return rejected(reason="UnsupportedValue", message=f"{field}: {why}")
 
 
 def _conflict(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from consul_nginx.model.addresses import is_routable
 from consul_nginx.model.consul import Health, Instance
-from consul_nginx.model.nginx import Endpoint
+from consul_nginx.model.mapping import Endpoint
 
 MAX_WEIGHT = 65535
 

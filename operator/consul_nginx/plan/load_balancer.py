@@ -9,12 +9,16 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from consul_nginx.model.consul import UNKNOWN, Observation, ServiceQuery, Snapshot
-from consul_nginx.model.kubernetes import Listener, LoadBalancer, Protocol, ServiceMapping
+from consul_nginx.model.consul import UNKNOWN, Observation, Snapshot
+from consul_nginx.model.kubernetes import LoadBalancer
+from consul_nginx.model.listener import Listener, Protocol
+from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.model.nginx import (
     Configuration,
     HttpListener,
     Layer,
+    Proxy,
+    Reply,
     Route,
     StreamListener,
     Upstream,
@@ -23,14 +27,16 @@ from consul_nginx.model.nginx import (
 from consul_nginx.model.verdict import Condition
 from consul_nginx.plan.acceptance import Acceptance, claims, with_stand_in
 from consul_nginx.plan.endpoints import EndpointSelection, select_endpoints
-from consul_nginx.plan.resolution import not_asked, resolved
+from consul_nginx.plan.paths import by_precedence, exact_routes
+from consul_nginx.plan.resolution import answered_by_nginx, not_asked, resolved
+from consul_nginx.plan.upstreams import Selections, merged, upstream, upstream_id
 
 
 @dataclass(frozen=True, kw_only=True)
 class MappingVerdict:
     """What the plan says of one mapping.
 
-    ``selection`` is None when Consul was not asked, or never answered.
+    ``selection`` is None when Consul was not asked, or has not answered for all of it.
     """
 
     accepted: Condition
@@ -56,23 +62,22 @@ def plan_load_balancer(
     """Decide what nginx should be, with what was accepted of the mappings (``accept``)."""
     listeners = {listener.name: listener for listener in load_balancer.listeners}
     used = tuple(acceptance.used.values())
-    selections = {
-        query: _select(snapshot.get(query, UNKNOWN)) for query in {item.backend for item in used}
-    }
+    selections = {query: _select(snapshot.get(query, UNKNOWN)) for query in acceptance.queries}
     return Plan(
         configuration=Configuration(
             listeners=tuple(
                 _http_listener(listener=listener, mappings=used)
                 for listener in _by_port(listeners.values())
-                if listener.protocol is Protocol.HTTP
+                if listener.protocol.is_http
             ),
             streams=tuple(
                 _stream_listener(listener=listeners[mapping.listener], mapping=mapping)
                 for mapping in sorted(used, key=lambda item: item.listener)
-                if listeners[mapping.listener].protocol is not Protocol.HTTP
+                if not listeners[mapping.listener].protocol.is_http
             ),
             upstreams=_upstreams(used=used, listeners=listeners, selections=selections),
             reload=load_balancer.reload,
+            ip_families=load_balancer.ip_families,
         ),
         mappings=tuple(
             (
@@ -94,18 +99,21 @@ def plan_load_balancer(
 
 def bound(*, mapping: ServiceMapping, load_balancer: LoadBalancer) -> ServiceMapping:
     """A mapping that asks the Consul, and if it names none the datacenter, of its LoadBalancer."""
-    backend = replace(
-        mapping.backend,
-        source=load_balancer.consul,
-        datacenter=mapping.backend.datacenter or load_balancer.datacenter,
+    group = mapping.group
+    if group is None:
+        return mapping
+    backends = tuple(
+        replace(
+            backend,
+            query=replace(
+                backend.query,
+                source=load_balancer.consul,
+                datacenter=backend.query.datacenter or load_balancer.datacenter,
+            ),
+        )
+        for backend in group.backends
     )
-    return replace(mapping, backend=backend)
-
-
-def upstream_id(query: ServiceQuery, layer: Layer = Layer.HTTP) -> str:
-    """Name of a query's upstream: no text of a user's ever becomes a name in nginx."""
-    identity = "\0".join((layer, query.service, query.datacenter, *query.tags))
-    return hashlib.sha256(identity.encode()).hexdigest()[:16]
+    return replace(mapping, group=replace(group, backends=backends))
 
 
 def _verdict(
@@ -115,27 +123,29 @@ def _verdict(
     mapping: ServiceMapping,
     listeners: Mapping[str, Listener],
     snapshot: Snapshot,
-    selections: Mapping[ServiceQuery, EndpointSelection | None],
+    selections: Selections,
 ) -> MappingVerdict:
     served = acceptance.used.get(mapping.meta.uid)
     if served is None:
         return MappingVerdict(accepted=condition, resolved=not_asked(), selection=None)
-    selection = selections[served.backend]
     stand_in = acceptance.stand_ins.get(mapping.meta.uid)
+    accepted = with_stand_in(condition, stand_in.meta.generation if stand_in else None)
+    if served.group is None:
+        return MappingVerdict(accepted=accepted, resolved=answered_by_nginx(), selection=None)
     return MappingVerdict(
-        accepted=with_stand_in(condition, stand_in.meta.generation if stand_in else None),
+        accepted=accepted,
         resolved=resolved(
-            query=served.backend,
+            group=served.group,
             layer=_layer(listeners[served.listener]),
-            observation=snapshot.get(served.backend, UNKNOWN),
-            selection=selection,
+            snapshot=snapshot,
+            selections=selections,
         ),
-        selection=selection,
+        selection=merged(group=served.group, selections=selections),
     )
 
 
 def _layer(listener: Listener) -> Layer:
-    return Layer.HTTP if listener.protocol is Protocol.HTTP else Layer.STREAM
+    return Layer.HTTP if listener.protocol.is_http else Layer.STREAM
 
 
 def _by_port(listeners: Iterable[Listener]) -> list[Listener]:
@@ -152,26 +162,48 @@ def _http_listener(*, listener: Listener, mappings: Iterable[ServiceMapping]) ->
     for mapping in mappings:
         if mapping.listener != listener.name:
             continue
-        upstream = upstream_id(mapping.backend)
+        route = _route(mapping)
         for claim in claims(mapping=mapping, listener=listener):
-            route = Route(path_prefix=mapping.path_prefix, upstream=upstream)
             hosts.setdefault(claim.hostname, []).append(route)
     return HttpListener(
         id=listener_id(listener),
         port=listener.port,
         hosts=tuple(
-            VirtualHost(hostname=hostname, routes=tuple(sorted(routes)))
+            _host(hostname=hostname, routes=by_precedence(routes))
             for hostname, routes in sorted(hosts.items(), key=lambda item: item[0] or "")
         ),
+        http2=listener.http2,
+        https_redirect=listener.https_redirect,
+        client_address=listener.client_address,
+        access_log=listener.access_log,
     )
 
 
+def _host(*, hostname: str | None, routes: tuple[Route, ...]) -> VirtualHost:
+    return VirtualHost(hostname=hostname, routes=routes, exact=exact_routes(routes))
+
+
+def _route(mapping: ServiceMapping) -> Route:
+    if mapping.group is not None:
+        proxy = Proxy(upstream=upstream_id(mapping.group), traffic=mapping.traffic)
+        return Route(path=mapping.path, action=proxy)
+    if mapping.answer is None:
+        raise ValueError(f"mapping {mapping.meta.ref} has neither backends nor an answer")
+    reply = Reply(answer=mapping.answer, headers=mapping.traffic.response_headers)
+    return Route(path=mapping.path, action=reply)
+
+
 def _stream_listener(*, listener: Listener, mapping: ServiceMapping) -> StreamListener:
+    if mapping.group is None:
+        raise ValueError(f"mapping {mapping.meta.ref} has no backends")
     return StreamListener(
         id=listener_id(listener),
         port=listener.port,
         udp=listener.protocol is Protocol.UDP,
-        upstream=upstream_id(mapping.backend, Layer.STREAM),
+        upstream=upstream_id(mapping.group, Layer.STREAM),
+        traffic=mapping.traffic,
+        client_address=listener.client_address,
+        access_log=listener.access_log,
     )
 
 
@@ -179,17 +211,13 @@ def _upstreams(
     *,
     used: Iterable[ServiceMapping],
     listeners: Mapping[str, Listener],
-    selections: Mapping[ServiceQuery, EndpointSelection | None],
+    selections: Selections,
 ) -> tuple[Upstream, ...]:
-    wanted = {(_layer(listeners[item.listener]), item.backend) for item in used}
-    return tuple(
-        Upstream(
-            id=upstream_id(query, layer),
-            layer=layer,
-            endpoints=selection.endpoints if (selection := selections[query]) else None,
-        )
-        for layer, query in sorted(wanted)
-    )
+    wanted = {
+        (_layer(listeners[item.listener]), item.group) for item in used if item.group is not None
+    }
+    found = (upstream(group=group, layer=layer, selections=selections) for layer, group in wanted)
+    return tuple(sorted(found, key=lambda item: (item.layer, item.id)))
 
 
 def _select(observation: Observation) -> EndpointSelection | None:

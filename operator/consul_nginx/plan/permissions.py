@@ -5,16 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from consul_nginx.model.kubernetes import (
-    Listener,
-    LoadBalancer,
-    NamespacesFrom,
-    Protocol,
-    ServiceMapping,
-)
+from consul_nginx.model.kubernetes import LoadBalancer, NamespacesFrom
+from consul_nginx.model.listener import Listener
+from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.model.policy import Policy, Rule, matches
 from consul_nginx.model.verdict import Condition, rejected
 
@@ -91,22 +87,57 @@ def policy_objection(
     return rejected(
         reason="NotPermitted",
         message=(
-            f"spec.hostnames, spec.backends[0].service: the operator's policy does not let "
-            f"namespace {namespace} map {', '.join(wanted)} to {mapping.backend.service}; it may "
-            f"map {may or 'nothing'} (chart: policy.mappings)"
+            f"spec.hostnames, spec.backends: the operator's policy does not let namespace "
+            f"{namespace} map {', '.join(wanted)} to {_targets(mapping)}; "
+            f"it may map {may or 'nothing'} (chart: policy.mappings)"
         ),
     )
 
 
 def _permits(*, rule: Rule, mapping: ServiceMapping, listener: Listener) -> bool:
     hosts = _wanted_hosts(mapping=mapping, listener=listener)
-    return matches(mapping.backend.service, rule.services) and all(
-        matches(host, rule.hostnames) if host != "*" else "*" in rule.hostnames for host in hosts
+    return _all_match(_services(mapping), rule.services) and _all_match(hosts, rule.hostnames)
+
+
+def listener_objection(*, mapping: ServiceMapping, listener: Listener) -> Condition | None:
+    """What a listener's owner has against a mapping's host names and services."""
+    checks = (
+        ("spec.hostnames", _wanted_hosts(mapping=mapping, listener=listener),
+         "allowedHostnames", listener.allowed_hostnames if listener.protocol.is_http else ()),
+        ("spec.backends", _services(mapping), "allowedServices", listener.allowed_services),
+    )  # fmt: skip
+    for field_, wanted, rule, patterns in checks:
+        refused = [item for item in wanted if not _all_match((item,), patterns)]
+        if patterns and refused:
+            return rejected(
+                reason="NotAllowedByListener",
+                message=(
+                    f"{field_}: {', '.join(refused)}: listener {listener.name} of LoadBalancer "
+                    f"{mapping.load_balancer} takes {', '.join(patterns)} (its {rule}); have that "
+                    "changed, or choose another"
+                ),
+            )
+    return None
+
+
+def _all_match(wanted: Iterable[str], patterns: tuple[str, ...]) -> bool:
+    """Whether patterns allow all names; what stands for more than one needs its own pattern."""
+    return all(
+        item in patterns or "*" in patterns if item.startswith("*") else matches(item, patterns)
+        for item in wanted
     )
+
+
+def _services(mapping: ServiceMapping) -> tuple[str, ...]:
+    return tuple(sorted({query.service for query in mapping.queries}))
+
+
+def _targets(mapping: ServiceMapping) -> str:
+    return ", ".join(_services(mapping)) or "an answer of nginx's own"
 
 
 def _wanted_hosts(*, mapping: ServiceMapping, listener: Listener) -> tuple[str, ...]:
     """Host names that a mapping takes; ``*`` for all that nobody names, or a whole port."""
-    if listener.protocol is not Protocol.HTTP:
+    if not listener.protocol.is_http:
         return ("*",)
     return mapping.hostnames or ("*",)

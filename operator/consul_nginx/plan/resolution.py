@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from consul_nginx.model.consul import Observation, ServiceQuery
+from consul_nginx.model.consul import UNKNOWN, Observation, ServiceQuery, Snapshot
+from consul_nginx.model.mapping import BackendGroup
 from consul_nginx.model.nginx import Layer
 from consul_nginx.model.verdict import Condition, Status
 from consul_nginx.plan.endpoints import EndpointSelection
+from consul_nginx.plan.upstreams import Selections
 
 _WITHOUT_ENDPOINTS = {
     Layer.HTTP: "nginx answers 503",
@@ -13,28 +15,55 @@ _WITHOUT_ENDPOINTS = {
 }
 
 
+def condition(status: Status, reason: str, message: str) -> Condition:
+    """``ResolvedRefs`` as it stands."""
+    return Condition(type="ResolvedRefs", status=status, reason=reason, message=message)
+
+
 def not_asked() -> Condition:
     """The condition of a mapping that is not in use in any form."""
-    return Condition(
-        type="ResolvedRefs",
-        status=Status.UNKNOWN,
-        reason="NotAccepted",
-        message="Consul is not asked until it is accepted",
-    )
+    return condition(Status.UNKNOWN, "NotAccepted", "Consul is not asked until it is accepted")
+
+
+def answered_by_nginx() -> Condition:
+    """The condition of a mapping without backends."""
+    return condition(Status.TRUE, "ResolvedRefs", "nginx answers itself, Consul is not asked")
+
+
+_WORST_FIRST = {Status.UNKNOWN: 0, Status.FALSE: 1, Status.TRUE: 2}
 
 
 def resolved(
+    *, group: BackendGroup, layer: Layer, snapshot: Snapshot, selections: Selections
+) -> Condition:
+    """The condition of a mapping: that of its backends, the worst of several first."""
+    found = [
+        _resolved(
+            position=position,
+            query=query,
+            layer=layer,
+            observation=snapshot.get(query, UNKNOWN),
+            selection=selections[query],
+        )
+        for position, query in enumerate(group.queries)
+    ]
+    worst = min(found, key=lambda item: _WORST_FIRST[item.status])
+    served = [item for item in found if item.is_true]
+    if worst.is_true:
+        return condition(Status.TRUE, worst.reason, "; ".join(item.message for item in found))
+    others = "; the other backends are served" if served else ""
+    return condition(worst.status, worst.reason, f"{worst.message}{others}")
+
+
+def _resolved(
     *,
+    position: int,
     query: ServiceQuery,
     layer: Layer,
     observation: Observation,
     selection: EndpointSelection | None,
 ) -> Condition:
-    """The condition; ``selection`` is None when Consul never answered."""
-
-    def condition(status: Status, reason: str, message: str) -> Condition:
-        return Condition(type="ResolvedRefs", status=status, reason=reason, message=message)
-
+    """That of one backend; ``selection`` is None when Consul never answered."""
     if observation.error is not None:
         failed = (
             f"for {query} since {observation.failing_since}: {observation.error}; "
@@ -65,6 +94,6 @@ def resolved(
     return condition(
         Status.FALSE,
         "ServiceNotFound",
-        f"spec.backends[0].service: Consul knows no instance of {query}; "
+        f"spec.backends[{position}].service: Consul knows no instance of {query}; "
         f"{_WITHOUT_ENDPOINTS[layer]}",
     )

@@ -25,6 +25,14 @@ class SpecModel(BaseModel):
     )
 
 
+class FieldError(ValueError):
+    """A model's rule that speaks against one of its fields, named as it is in YAML."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field
+
+
 @dataclass(frozen=True, kw_only=True)
 class Invalid:
     """An object whose specification can't be used, with everything that is wrong with it."""
@@ -57,13 +65,23 @@ def problems_of(error: ValidationError) -> tuple[Problem, ...]:
     found = error.errors(include_url=False)
     above = {item["loc"][:depth] for item in found for depth in range(len(item["loc"]))}
     return tuple(
-        Problem(
-            field=_path(("spec", *item["loc"])),
-            value=_shown(item["input"]),
-            reason=item["msg"].removeprefix("Value error, "),
-        )
+        _problem(location=item["loc"], given=item["input"], reason=item["msg"], context=item)
         for item in found
         if item["loc"] not in above
+    )
+
+
+def _problem(
+    *, location: tuple[int | str, ...], given: Any, reason: str, context: Mapping[str, Any]
+) -> Problem:
+    error = context.get("ctx", {}).get("error")
+    if isinstance(error, FieldError):
+        location = (*location, error.field)
+        given = given.get(error.field) if isinstance(given, Mapping) else given
+    return Problem(
+        field=_path(("spec", *location)),
+        value=_shown(given),
+        reason=reason.removeprefix("Value error, "),
     )
 
 

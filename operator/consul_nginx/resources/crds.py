@@ -12,6 +12,7 @@ from consul_nginx.model.kubernetes import GROUP, VERSION
 from consul_nginx.resources.base import SpecModel
 from consul_nginx.resources.load_balancer import LoadBalancerSpec
 from consul_nginx.resources.schema import structural_schema
+from consul_nginx.resources.service_mapping import RULES as MAPPING_RULES
 from consul_nginx.resources.service_mapping import ServiceMappingSpec
 
 CATEGORY = "consul-nginx"
@@ -152,6 +153,7 @@ class ResourceKind:
     spec: type[SpecModel]
     status: Mapping[str, Any]
     columns: tuple[Mapping[str, Any], ...]
+    spec_rules: tuple[Mapping[str, Any], ...] = ()
     rules: tuple[Mapping[str, Any], ...] = ()
     subresources: Mapping[str, Any] = field(default_factory=dict)
 
@@ -215,6 +217,7 @@ KINDS = (
             _condition_column("Programmed"),
             _AGE,
         ),
+        spec_rules=MAPPING_RULES,
     ),
 )
 
@@ -266,12 +269,15 @@ def object_schema(kind: ResourceKind) -> dict[str, Any]:
         "type": "object",
         "description": kind.description,
         "required": ["spec"],
-        **({"x-kubernetes-validations": [dict(rule) for rule in kind.rules]} if kind.rules else {}),
+        **_validations(kind.rules),
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": structural_schema(kind.spec),
+            "spec": {
+                **structural_schema(kind.spec),
+                **_validations(kind.spec_rules),
+            },
             "status": {
                 "type": "object",
                 "description": "What the operator found and did.",
@@ -279,3 +285,7 @@ def object_schema(kind: ResourceKind) -> dict[str, Any]:
             },
         },
     }
+
+
+def _validations(rules: tuple[Mapping[str, Any], ...]) -> dict[str, Any]:
+    return {"x-kubernetes-validations": [dict(rule) for rule in rules]} if rules else {}

@@ -2,12 +2,109 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from consul_nginx.resources.base import SpecModel
+from consul_nginx.model import listener as model
+from consul_nginx.model.variables import STREAM_VARIABLES, VARIABLES, unknown_variable
+from consul_nginx.resources.base import FieldError, SpecModel
 from consul_nginx.resources.texts import DnsLabel
+
+FORMAT_MISSING = "format own needs a template, the other formats have none"
+HTTP_FIELDS_ONLY = "http2, httpsRedirect and realIp are for listeners that speak HTTP"
+
+# As in the chart's policy: a name, or one that ends or begins with *.
+Pattern = Annotated[
+    str, StringConstraints(pattern=r"^(\*|(\*\.)?[A-Za-z0-9._-]+\*?)$", max_length=253)
+]
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise ValueError(f"must be a network such as 10.0.0.0/8: {error}") from error
+
+
+Network = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9a-fA-F.:]{2,39}(/[0-9]{1,3})?$"),
+    AfterValidator(_network),
+]
+Networks = Annotated[
+    tuple[Network, ...],
+    Field(
+        min_length=1,
+        max_length=64,
+        description="Networks of those who are believed, such as 10.0.0.0/8.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    ),
+]
+
+
+class HttpsRedirect(SpecModel):
+    """Sends all requests of the listener to HTTPS."""
+
+    port: Annotated[int, Field(ge=1, le=65535, description="Port that clients use for HTTPS.")] = (
+        443
+    )
+    status_code: Annotated[
+        Literal[301, 302, 307, 308], Field(description="301 and 308 are for ever.")
+    ] = 301
+
+
+class ProxyProtocol(SpecModel):
+    """Every connection begins with the PROXY protocol, which names the client."""
+
+    trusted_sources: Annotated[
+        Networks,
+        Field(
+            description=(
+                "Load balancers whose word is taken for the client's address; of others it is "
+                "ignored."
+            )
+        ),
+    ]
+
+
+class RealIp(SpecModel):
+    """The client's address comes from a header that a proxy in front sets."""
+
+    trusted_sources: Annotated[
+        Networks, Field(description="Proxies whose headers are believed, such as 10.0.0.0/8.")
+    ]
+    header: Annotated[
+        str,
+        StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$", max_length=64),
+        Field(description="Header with the client's address."),
+    ] = "X-Forwarded-For"
+
+
+class AccessLog(SpecModel):
+    """What is written of each request or session, to the nginx container's output."""
+
+    format: Annotated[
+        Literal["json", "combined", "own", "off"],
+        Field(
+            description=(
+                "json: an object a line. combined: as web servers wrote it always (HTTP). own: "
+                "the template. off: nothing."
+            )
+        ),
+    ] = "json"
+    template: Annotated[
+        str,
+        StringConstraints(pattern=r"^[ -~]*$", max_length=1000),
+        Field(description="With own: a line with nginx's variables, such as $remote_addr $status."),
+    ] = ""
+
+    @model_validator(mode="after")
+    def _has_its_template(self) -> AccessLog:
+        if (self.format == "own") != bool(self.template):
+            raise FieldError("template", FORMAT_MISSING)
+        return self
 
 
 class Listener(SpecModel):
@@ -28,3 +125,117 @@ class Listener(SpecModel):
     port: Annotated[
         int, Field(ge=1, le=65535, description="Port of the nginx pods and of their Service.")
     ]
+    http2: Annotated[
+        bool,
+        Field(description="Also speak HTTP/2 (with prior knowledge where nothing is encrypted)."),
+    ] = False
+    https_redirect: Annotated[
+        HttpsRedirect | None,
+        Field(description="All requests are sent to HTTPS; the listener then has no mappings."),
+    ] = None
+    proxy_protocol: Annotated[
+        ProxyProtocol | None,
+        Field(description="Connections begin with the PROXY protocol; not with UDP."),
+    ] = None
+    real_ip: Annotated[
+        RealIp | None,
+        Field(description="Take the client's address from a header of proxies in front."),
+    ] = None
+    access_log: Annotated[AccessLog, Field(description="What is logged.")] = AccessLog()
+    allowed_hostnames: Annotated[
+        tuple[Pattern, ...],
+        Field(
+            max_length=64,
+            description=(
+                "Host names that mappings may take, such as shop.example.com or *.example.com; "
+                "empty: any. A mapping without host names needs *."
+            ),
+        ),
+    ] = ()
+    allowed_services: Annotated[
+        tuple[Pattern, ...],
+        Field(
+            max_length=64,
+            description="Consul services that mappings may name, such as shop-*; empty: any.",
+        ),
+    ] = ()
+
+    @model_validator(mode="after")
+    def _fields_fit(self) -> Listener:
+        speaks_http = self.protocol == "HTTP"
+        if not speaks_http and (self.http2 or self.https_redirect or self.real_ip):
+            raise FieldError("protocol", HTTP_FIELDS_ONLY)
+        if self.protocol == "UDP" and self.proxy_protocol is not None:
+            raise FieldError("proxyProtocol", NO_PROXY_PROTOCOL)
+        known = VARIABLES if speaks_http else STREAM_VARIABLES
+        if (name := unknown_variable(self.access_log.template, known=known)) is not None:
+            raise FieldError(
+                "accessLog",
+                f"template: {name} is no variable that this listener's log has: write $$ "
+                f"for a dollar sign, or one of {', '.join(f'${item}' for item in sorted(known))}",
+            )
+        if not speaks_http and self.access_log.format == "combined":
+            raise FieldError("accessLog", COMBINED_IS_HTTP)
+        if self.real_ip is not None and self.proxy_protocol is not None:
+            raise FieldError("realIp", ONE_SOURCE)
+        return self
+
+
+NO_PROXY_PROTOCOL = "UDP has no PROXY protocol"
+COMBINED_IS_HTTP = "the format combined is for listeners that speak HTTP"
+ONE_SOURCE = "the client's address comes from proxyProtocol or from realIp, not from both"
+
+RULES = [
+    {
+        "rule": (
+            "self.protocol == 'HTTP' || !(self.http2 || has(self.httpsRedirect) || "
+            "has(self.realIp))"
+        ),
+        "message": HTTP_FIELDS_ONLY,
+    },
+    {
+        "rule": "self.protocol != 'UDP' || !has(self.proxyProtocol)",
+        "message": NO_PROXY_PROTOCOL,
+    },
+    {
+        "rule": "self.protocol == 'HTTP' || self.accessLog.format != 'combined'",
+        "message": COMBINED_IS_HTTP,
+    },
+    {
+        "rule": "!(has(self.proxyProtocol) && has(self.realIp))",
+        "message": ONE_SOURCE,
+    },
+    {
+        "rule": "(self.accessLog.format == 'own') == (self.accessLog.template != '')",
+        "message": FORMAT_MISSING,
+    },
+]
+
+
+def listener(spec: Listener) -> model.Listener:
+    """The same for decisions."""
+    redirect = spec.https_redirect
+    return model.Listener(
+        name=spec.name,
+        port=spec.port,
+        protocol=model.Protocol(spec.protocol),
+        http2=spec.http2,
+        https_redirect=model.HttpsRedirect(port=redirect.port, status=redirect.status_code)
+        if redirect is not None
+        else None,
+        client_address=_client_address(spec),
+        access_log=model.AccessLog(
+            format=model.LogFormat(spec.access_log.format), template=spec.access_log.template
+        ),
+        allowed_hostnames=spec.allowed_hostnames,
+        allowed_services=spec.allowed_services,
+    )
+
+
+def _client_address(spec: Listener) -> model.ClientAddress | None:
+    if (proxy := spec.proxy_protocol) is not None:
+        return model.ClientAddress(trusted=tuple(sorted(set(proxy.trusted_sources))), header=None)
+    if (real_ip := spec.real_ip) is not None:
+        trusted = tuple(sorted(set(real_ip.trusted_sources)))
+        return model.ClientAddress(trusted=trusted, header=real_ip.header)
+    return None

@@ -9,10 +9,11 @@ from pydantic import Field, ValidationError, model_validator
 
 from consul_nginx.model import kubernetes as model
 from consul_nginx.model.layout import AGENT_PORT
+from consul_nginx.model.listener import Protocol
 from consul_nginx.resources.base import Invalid, SpecModel, parse_meta, problems_of
 from consul_nginx.resources.consul import ADDRESS_MISSING, Consul, consul_source
 from consul_nginx.resources.deployment import Deployment, Service, pod_settings
-from consul_nginx.resources.listener import Listener
+from consul_nginx.resources.listener import Listener, listener
 from consul_nginx.resources.namespaces import AllowedNamespaces, allowed_namespaces
 from consul_nginx.resources.reload import GRACE_BELOW_SHUTDOWN, Reload, reload_settings
 
@@ -70,6 +71,15 @@ class LoadBalancerSpec(SpecModel):
             },
         ),
     ]
+    ip_families: Annotated[
+        tuple[Literal["IPv4", "IPv6"], ...],
+        Field(
+            min_length=1,
+            max_length=2,
+            description="Kinds of addresses that nginx listens on, and that its Service has.",
+            json_schema_extra={"x-kubernetes-list-type": "set"},
+        ),
+    ] = ("IPv4",)
     allowed_namespaces: Annotated[
         AllowedNamespaces, Field(description="Whose ServiceMappings are taken.")
     ] = AllowedNamespaces()
@@ -108,7 +118,7 @@ class LoadBalancerSpec(SpecModel):
 
     @model_validator(mode="after")
     def _ports_are_free(self) -> LoadBalancerSpec:
-        ports = [(item.port, model.Protocol(item.protocol).transport) for item in self.listeners]
+        ports = [(item.port, Protocol(item.protocol).transport) for item in self.listeners]
         names = [listener.name for listener in self.listeners]
         if len(set(names)) < len(names):
             raise ValueError("each listener needs a name of its own")
@@ -131,10 +141,8 @@ def parse_load_balancer(raw: Mapping[str, Any]) -> model.LoadBalancer | Invalid:
         paused=spec.paused,
         consul=consul_source(spec=spec.consul, namespace=meta.ref.namespace),
         datacenter=spec.consul.datacenter,
-        listeners=tuple(
-            model.Listener(name=item.name, port=item.port, protocol=model.Protocol(item.protocol))
-            for item in spec.listeners
-        ),
+        listeners=tuple(map(listener, spec.listeners)),
+        ip_families=tuple(sorted(map(model.IpFamily, set(spec.ip_families)))),
         allowed_namespaces=allowed_namespaces(spec.allowed_namespaces),
         access=model.Access(spec.access),
         pods=pod_settings(spec.deployment),

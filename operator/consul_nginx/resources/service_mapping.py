@@ -1,35 +1,36 @@
-"""ServiceMapping: requests for host names and a path go to a Consul service."""
+"""ServiceMapping: which requests of a listener go where, and how they are passed on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
-from consul_nginx.model import kubernetes as model
-from consul_nginx.model.consul import ServiceQuery
-from consul_nginx.model.names import MAX_SERVICE_NAME, SERVICE_NAME
-from consul_nginx.resources.base import Invalid, SpecModel, parse_meta, problems_of
+from consul_nginx.model import mapping as model
+from consul_nginx.model.kubernetes import ObjectRef
+from consul_nginx.resources import backends as targets
+from consul_nginx.resources import balancing as spreading
+from consul_nginx.resources import traffic as passing
+from consul_nginx.resources.base import FieldError, Invalid, SpecModel, parse_meta, problems_of
+from consul_nginx.resources.headers import HEADERS_RULES, Headers, headers
+from consul_nginx.resources.matching import PATH_RULES, PLAIN_PATH, Hostname, Path, path
 from consul_nginx.resources.texts import DnsLabel
 
-Hostname = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$",
-        max_length=253,
-    ),
-]
-PathPrefix = Annotated[
-    str, StringConstraints(pattern=r"^/([A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*/?)?$", max_length=512)
-]
-ConsulService = Annotated[str, StringConstraints(pattern=SERVICE_NAME, max_length=MAX_SERVICE_NAME)]
-ConsulTag = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/=+-]*$", max_length=128)
-]
-ConsulDatacenter = Annotated[
-    str, StringConstraints(pattern=r"^[a-z0-9_-]+$", min_length=1, max_length=64)
-]
+ONE_OF = "exactly one of backends, redirect and fixedResponse says what becomes of the requests"
+NO_SHARE = "at least one backend needs a weight above 0"
+NEEDS_BACKENDS = "means nothing without backends: nginx answers itself"
+REPLACES_PREFIX = "replacePrefix needs a path of type Prefix and a backendProtocol of HTTP or HTTPS"
+
+_HTTP_ONLY = (
+    "hostnames", "path", "redirect", "fixed_response", "backend_protocol", "max_body_size",
+    "buffering", "gzip", "websocket", "request_headers", "response_headers", "replace_prefix",
+)  # fmt: skip
+_STREAM_ONLY = ("send_proxy_protocol",)
+_FOR_BACKENDS = (
+    "fallback", "balancing", "health", "backend_protocol", "timeouts", "retries", "max_body_size",
+    "buffering", "gzip", "websocket", "request_headers", "replace_prefix", "send_proxy_protocol",
+)  # fmt: skip
 
 
 class LoadBalancerRef(SpecModel):
@@ -47,34 +48,8 @@ class LoadBalancerRef(SpecModel):
     ] = None
 
 
-class Path(SpecModel):
-    """Which request paths are meant."""
-
-    type: Annotated[
-        Literal["Prefix"],
-        Field(
-            description="Prefix: whole path segments, /shop takes /shop and /shop/x, not /shopping."
-        ),
-    ] = "Prefix"
-    value: Annotated[PathPrefix, Field(description="Path that requests begin with.")] = "/"
-
-
-class Backend(SpecModel):
-    """Instances that requests go to."""
-
-    service: Annotated[ConsulService, Field(description="Name of a service in Consul.")]
-    tags: Annotated[
-        tuple[ConsulTag, ...],
-        Field(max_length=16, description="Tags that an instance must have, all of them."),
-    ] = ()
-    datacenter: Annotated[
-        ConsulDatacenter | None,
-        Field(description="Consul datacenter; by default that of the Consul agent in use."),
-    ] = None
-
-
 class ServiceMappingSpec(SpecModel):
-    """Which requests go to which Consul service."""
+    """Which requests go where, and how they are passed on."""
 
     load_balancer_ref: Annotated[
         LoadBalancerRef, Field(description="LoadBalancer that serves the requests.")
@@ -85,17 +60,148 @@ class ServiceMappingSpec(SpecModel):
         Field(
             max_length=64,
             description=(
-                "Host names, in lower case, that requests ask for; empty takes the requests "
-                "that no other mapping of the listener names."
+                "Host names, in lower case, that requests ask for: names, *.example.com for all "
+                "below it, IP addresses (IPv6 in brackets). A full name wins over *, the longer * "
+                "over the shorter. Empty takes the requests that no other mapping of the listener "
+                "names."
             ),
             json_schema_extra={"x-kubernetes-list-type": "set"},
         ),
     ] = ()
-    path: Annotated[Path, Field(description="Which request paths are meant.")] = Path()
+    path: Annotated[
+        Path,
+        Field(
+            description="Which request paths are meant.",
+            json_schema_extra={"x-kubernetes-validations": PATH_RULES},
+        ),
+    ] = Path()
     backends: Annotated[
-        tuple[Backend, ...],
-        Field(min_length=1, max_length=1, description="Consul service that requests go to."),
-    ]
+        tuple[targets.Backend, ...],
+        Field(
+            max_length=16,
+            description="Consul services that requests go to, by their weights.",
+            json_schema_extra={
+                "x-kubernetes-validations": [
+                    {
+                        "rule": "self.size() == 0 || self.exists(b, b.weight > 0)",
+                        "message": NO_SHARE,
+                    }
+                ]
+            },
+        ),
+    ] = ()
+    redirect: Annotated[
+        targets.Redirect | None,
+        Field(description="Instead of backends: clients are sent elsewhere."),
+    ] = None
+    fixed_response: Annotated[
+        targets.FixedResponse | None,
+        Field(description="Instead of backends: nginx answers itself."),
+    ] = None
+    fallback: Annotated[
+        tuple[targets.FallbackEndpoint, ...],
+        Field(
+            max_length=16,
+            description="Servers that get the requests while no backend has an instance to serve.",
+        ),
+    ] = ()
+    balancing: Annotated[
+        spreading.Balancing, Field(description="How requests are spread over instances.")
+    ] = spreading.Balancing()
+    health: Annotated[spreading.Health, Field(description="Which instances get requests.")] = (
+        spreading.Health()
+    )
+    backend_protocol: Annotated[
+        Literal["HTTP", "HTTPS", "GRPC", "GRPCS"],
+        Field(
+            description=(
+                "What is spoken with the backends; the two with an S encrypt, and do not verify "
+                "the certificate. gRPC clients need a listener with http2."
+            )
+        ),
+    ] = "HTTP"
+    timeouts: Annotated[
+        passing.Timeouts, Field(description="How long nginx waits for an endpoint.")
+    ] = passing.Timeouts()
+    retries: Annotated[
+        passing.Retries, Field(description="When a request is given to the next endpoint.")
+    ] = passing.Retries()
+    max_body_size: Annotated[
+        Annotated[str, StringConstraints(pattern=passing.SIZE, max_length=8)] | None,
+        Field(description="Largest body of a request, such as 10m; 0: any. By default 1m."),
+    ] = None
+    buffering: Annotated[
+        passing.Buffering, Field(description="Whether nginx reads ahead of the slower side.")
+    ] = passing.Buffering()
+    gzip: Annotated[
+        passing.Gzip | None, Field(description="Compression of answers; off without it.")
+    ] = None
+    websocket: Annotated[
+        bool, Field(description="Whether clients may change to the WebSocket protocol.")
+    ] = True
+    request_headers: Annotated[
+        Headers,
+        Field(
+            description="Changes of the headers that backends see.",
+            json_schema_extra={"x-kubernetes-validations": HEADERS_RULES},
+        ),
+    ] = Headers()
+    response_headers: Annotated[
+        Headers,
+        Field(
+            description="Changes of the headers that clients see.",
+            json_schema_extra={"x-kubernetes-validations": HEADERS_RULES},
+        ),
+    ] = Headers()
+    replace_prefix: Annotated[
+        Annotated[str, StringConstraints(pattern=PLAIN_PATH, max_length=512)] | None,
+        Field(description="What backends see in place of the path's prefix, such as /."),
+    ] = None
+    send_proxy_protocol: Annotated[
+        bool,
+        Field(description="Tell TCP backends of the client's address by the PROXY protocol."),
+    ] = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ServiceMappingSpec:
+        targets_given = [
+            name
+            for name, value in (
+                ("backends", self.backends),
+                ("redirect", self.redirect),
+                ("fixedResponse", self.fixed_response),
+            )
+            if value
+        ]
+        if len(targets_given) != 1:
+            raise FieldError(targets_given[-1] if targets_given else "backends", ONE_OF)
+        if self.backends and not any(item.weight for item in self.backends):
+            raise FieldError("backends", NO_SHARE)
+        if self.replace_prefix is not None and (
+            self.path.type != "Prefix" or self.backend_protocol not in ("HTTP", "HTTPS")
+        ):
+            raise FieldError("replacePrefix", REPLACES_PREFIX)
+        if not self.backends and (unused := _in_use(self, _FOR_BACKENDS)):
+            raise FieldError(unused[0].removeprefix("spec."), NEEDS_BACKENDS)
+        return self
+
+
+RULES = (
+    {
+        "rule": (
+            "(self.backends.size() > 0 ? 1 : 0) + (has(self.redirect) ? 1 : 0) + "
+            "(has(self.fixedResponse) ? 1 : 0) == 1"
+        ),
+        "message": ONE_OF,
+    },
+    {
+        "rule": (
+            "!has(self.replacePrefix) || (self.path.type == 'Prefix' && "
+            "self.backendProtocol in ['HTTP', 'HTTPS'])"
+        ),
+        "message": REPLACES_PREFIX,
+    },
+)
 
 
 def parse_service_mapping(raw: Mapping[str, Any]) -> model.ServiceMapping | Invalid:
@@ -105,19 +211,60 @@ def parse_service_mapping(raw: Mapping[str, Any]) -> model.ServiceMapping | Inva
         spec = ServiceMappingSpec.model_validate(raw.get("spec", {}))
     except ValidationError as error:
         return Invalid(meta=meta, problems=problems_of(error))
-    backend = spec.backends[0]
     return model.ServiceMapping(
         meta=meta,
-        load_balancer=model.ObjectRef(
+        load_balancer=ObjectRef(
             namespace=spec.load_balancer_ref.namespace or meta.ref.namespace,
             name=spec.load_balancer_ref.name,
         ),
         listener=spec.listener,
         hostnames=tuple(sorted(set(spec.hostnames))),
-        path_prefix=spec.path.value.rstrip("/") or "/",
-        backend=ServiceQuery(
-            service=backend.service,
-            tags=tuple(sorted(set(backend.tags))),
-            datacenter=backend.datacenter or "",
+        path=path(spec.path),
+        group=_group(spec) if spec.backends else None,
+        answer=targets.answer(redirect=spec.redirect, fixed_response=spec.fixed_response),
+        traffic=_traffic(spec),
+        http_fields=_in_use(spec, _HTTP_ONLY),
+        stream_fields=_in_use(spec, _STREAM_ONLY),
+    )
+
+
+def _group(spec: ServiceMappingSpec) -> model.BackendGroup:
+    return model.BackendGroup(
+        backends=tuple(sorted(map(targets.backend, spec.backends))),
+        balancing=spreading.balancing(spec.balancing),
+        health=spreading.health(spec.health),
+        fallback=tuple(
+            sorted(
+                model.Endpoint(address=item.address, port=item.port, weight=item.weight)
+                for item in spec.fallback
+            )
         ),
+    )
+
+
+def _traffic(spec: ServiceMappingSpec) -> model.Traffic:
+    return model.Traffic(
+        protocol=model.BackendProtocol(spec.backend_protocol),
+        timeouts=passing.timeouts(spec.timeouts),
+        retries=passing.retries(spec.retries),
+        max_body_size=spec.max_body_size or "",
+        buffer_requests=spec.buffering.requests,
+        buffer_responses=spec.buffering.responses,
+        gzip=passing.gzip(spec.gzip),
+        websocket=spec.websocket,
+        request_headers=headers(spec.request_headers),
+        response_headers=headers(spec.response_headers),
+        replace_prefix=spec.replace_prefix or "",
+        idle_timeout=passing.idle_timeout(spec.timeouts),
+        send_proxy_protocol=spec.send_proxy_protocol,
+    )
+
+
+def _in_use(spec: ServiceMappingSpec, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the fields that say something else than their default, as they are written."""
+    fields = ServiceMappingSpec.model_fields
+    return tuple(
+        f"spec.{fields[name].alias}"
+        for name in names
+        if getattr(spec, name) != fields[name].default
     )

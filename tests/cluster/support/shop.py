@@ -13,9 +13,10 @@ from cluster.harness.settings import REPOSITORY
 from cluster.support.consul_api import agent_request, deregister, in_maintenance, maintain
 from cluster.support.waiting import wait_for
 from consul_nginx.model.consul import ServiceQuery
+from consul_nginx.model.mapping import Backend, BackendGroup
 from consul_nginx.model.nginx import Layer
 from consul_nginx.model.registration import META_NAMESPACE, META_POD
-from consul_nginx.plan.load_balancer import upstream_id
+from consul_nginx.plan.upstreams import upstream_id
 
 if TYPE_CHECKING:
     from cluster.harness.cluster import Cluster
@@ -33,6 +34,11 @@ AGENT_PORT = 9901
 FILES = ("my-web-server.yaml", "test-server.yaml", "shop.yaml")
 INSTANCES = {APP: 3, TEST_SERVER_HTTP: 6, TEST_SERVER_THRIFT: 6}
 LAYERS = {APP: Layer.HTTP, TEST_SERVER_HTTP: Layer.HTTP, TEST_SERVER_THRIFT: Layer.STREAM}
+
+
+def group_of(service: str) -> BackendGroup:
+    """What a mapping with this one backend and nothing else is served by."""
+    return BackendGroup(backends=(Backend(query=ServiceQuery(service=service)),))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +185,7 @@ class Shop:
     def backends(self, service: str = APP, layer: Layer = Layer.HTTP) -> set[str]:
         """Addresses of a service's backends in the bundle that nginx is given."""
         data = self.get("configmap", f"{LOAD_BALANCER}-config")["data"]
-        name = f"endpoints-{upstream_id(ServiceQuery(service=service), layer)}.conf"
+        name = f"endpoints-{upstream_id(group_of(service), layer)}.conf"
         lines = data.get(name, "").splitlines()
         none = ("unix:", " down")
         return {

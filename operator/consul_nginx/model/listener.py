@@ -1,0 +1,83 @@
+"""A listener: a port of nginx's, and what is understood on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Protocol(StrEnum):
+    """What a listener speaks."""
+
+    HTTP = "HTTP"
+    TCP = "TCP"
+    UDP = "UDP"
+
+    @property
+    def transport(self) -> str:
+        """The protocol that its port belongs to: TCP and UDP count their ports apart."""
+        return "UDP" if self is Protocol.UDP else "TCP"
+
+    @property
+    def is_http(self) -> bool:
+        """Whether mappings are chosen by host name and path."""
+        return self is Protocol.HTTP
+
+
+class LogFormat(StrEnum):
+    """How a request or session is logged."""
+
+    JSON = "json"
+    COMBINED = "combined"
+    OWN = "own"
+    OFF = "off"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessLog:
+    """``template`` is text with nginx's variables, of an own format only."""
+
+    format: LogFormat = LogFormat.JSON
+    template: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpsRedirect:
+    """Where all requests of a listener are sent."""
+
+    port: int
+    status: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientAddress:
+    """Who in front of nginx is believed about the client's address.
+
+    ``header`` None: it comes by the PROXY protocol, with which every connection begins.
+    """
+
+    trusted: tuple[str, ...]
+    header: str | None
+
+    @property
+    def by_proxy_protocol(self) -> bool:
+        """Whether connections begin with the PROXY protocol."""
+        return self.header is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listener:
+    """A port that nginx listens on.
+
+    ``allowed_hostnames`` and ``allowed_services`` are patterns; empty ones allow everything.
+    """
+
+    name: str
+    port: int
+    protocol: Protocol
+    http2: bool = False
+    https_redirect: HttpsRedirect | None = None
+    client_address: ClientAddress | None = None
+    access_log: AccessLog = AccessLog()
+    allowed_hostnames: tuple[str, ...] = ()
+    allowed_services: tuple[str, ...] = ()

@@ -1,0 +1,256 @@
+"""A ServiceMapping: which requests are meant, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from consul_nginx.model.consul import ServiceQuery
+from consul_nginx.model.kubernetes import Meta, ObjectRef
+
+
+class PathType(StrEnum):
+    """How a path is compared, the strongest first (Gateway API: ``PathMatchType``)."""
+
+    EXACT = "Exact"
+    REGULAR_EXPRESSION = "RegularExpression"
+    PREFIX = "Prefix"
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Path:
+    """Which request paths are meant; a prefix has no slash at its end, but for ``/`` itself."""
+
+    type: PathType = PathType.PREFIX
+    value: str = "/"
+
+    def __str__(self) -> str:
+        return self.value if self.type is PathType.PREFIX else f"{self.value} ({self.type})"
+
+
+ROOT = Path()
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Endpoint:
+    """One server of an upstream; ``address`` is an IP literal that passed the plan's rules."""
+
+    address: str
+    port: int
+    weight: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Backend:
+    """Instances of one service; ``weight`` is their share of a mapping's requests."""
+
+    query: ServiceQuery
+    weight: int = 1
+
+
+class Algorithm(StrEnum):
+    """How nginx chooses among the endpoints."""
+
+    ROUND_ROBIN = "RoundRobin"
+    LEAST_CONNECTIONS = "LeastConnections"
+    RANDOM_TWO = "RandomTwo"
+    IP_HASH = "IPHash"
+    CONSISTENT_HASH = "ConsistentHash"
+
+
+class HashKeyType(StrEnum):
+    """What of a request the consistent hash is made of."""
+
+    CLIENT_IP = "ClientIP"
+    URI = "URI"
+    HEADER = "Header"
+    COOKIE = "Cookie"
+    QUERY_PARAMETER = "QueryParameter"
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class HashKey:
+    """``name`` is that of the header, cookie or parameter; empty for the others."""
+
+    type: HashKeyType = HashKeyType.CLIENT_IP
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Keepalive:
+    """Idle connections to the endpoints that each worker keeps; ``timeout`` in seconds."""
+
+    connections: int = 32
+    requests: int = 1000
+    timeout: float = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Balancing:
+    """How requests are spread; ``max_connections`` per endpoint and worker zone, 0: no limit."""
+
+    algorithm: Algorithm = Algorithm.ROUND_ROBIN
+    hash_key: HashKey = HashKey()
+    max_connections: int = 0
+    keepalive: Keepalive = Keepalive()
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Health:
+    """When nginx itself avoids an endpoint: after ``max_fails`` within ``fail_timeout`` seconds.
+
+    0 fails: never (decision 0015).
+    """
+
+    max_fails: int = 0
+    fail_timeout: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class BackendGroup:
+    """All that an upstream is made of; mappings with equal groups share one."""
+
+    backends: tuple[Backend, ...]
+    balancing: Balancing = Balancing()
+    health: Health = Health()
+    fallback: tuple[Endpoint, ...] = ()
+
+    @property
+    def queries(self) -> tuple[ServiceQuery, ...]:
+        """What Consul is asked for it."""
+        return tuple(backend.query for backend in self.backends)
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Redirect:
+    """Answer that sends the client elsewhere; what is empty or 0 stays as it was asked."""
+
+    status: int
+    scheme: str = ""
+    hostname: str = ""
+    port: int = 0
+    path: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class FixedResponse:
+    """Answer that needs no backend."""
+
+    status: int
+    content_type: str = "text/plain"
+    body: str = ""
+
+
+class BackendProtocol(StrEnum):
+    """What is spoken with the endpoints."""
+
+    HTTP = "HTTP"
+    HTTPS = "HTTPS"
+    GRPC = "GRPC"
+    GRPCS = "GRPCS"
+
+    @property
+    def is_grpc(self) -> bool:
+        """Whether nginx's grpc module speaks it."""
+        return self in (BackendProtocol.GRPC, BackendProtocol.GRPCS)
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether it is encrypted."""
+        return self in (BackendProtocol.HTTPS, BackendProtocol.GRPCS)
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Timeouts:
+    """In seconds: to connect, between two reads, between two writes."""
+
+    connect: float = 1.0
+    read: float = 60.0
+    send: float = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Retries:
+    """When the next endpoint is tried; conditions are words of nginx's ``proxy_next_upstream``.
+
+    ``attempts`` counts the first one; ``timeout`` in seconds, for all of them.
+    """
+
+    on: tuple[str, ...] = ("error", "timeout")
+    attempts: int = 3
+    timeout: float = 5.0
+    non_idempotent: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Headers:
+    """Changes of a message's headers: set (name, value), in order of names, and removed."""
+
+    set: tuple[tuple[str, str], ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Gzip:
+    """Compression of answers of these types from ``min_length`` bytes on."""
+
+    types: tuple[str, ...]
+    min_length: int
+    level: int
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Traffic:
+    """How requests and answers are passed on.
+
+    ``max_body_size`` is a size of nginx's, empty for its default; ``idle_timeout`` that of a TCP or
+    UDP session in seconds. ``replace_prefix`` takes the place of the path that was matched.
+    """
+
+    protocol: BackendProtocol = BackendProtocol.HTTP
+    timeouts: Timeouts = Timeouts()
+    retries: Retries = Retries()
+    max_body_size: str = ""
+    buffer_requests: bool = True
+    buffer_responses: bool = True
+    gzip: Gzip | None = None
+    websocket: bool = True
+    request_headers: Headers = Headers()
+    response_headers: Headers = Headers()
+    replace_prefix: str = ""
+    idle_timeout: float | None = None
+    send_proxy_protocol: bool = False
+
+
+Answer = Redirect | FixedResponse
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceMapping:
+    """What comes to one listener goes to Consul services, or is answered by nginx itself.
+
+    On a listener that speaks HTTP: requests for the host names, all of them when there are none,
+    with the path. ``group`` is None when there is an ``answer``. ``http_fields`` and
+    ``stream_fields`` are those it uses of what only the one or the other kind of listener knows.
+    """
+
+    meta: Meta
+    load_balancer: ObjectRef
+    listener: str
+    hostnames: tuple[str, ...]
+    path: Path
+    group: BackendGroup | None
+    answer: Answer | None
+    traffic: Traffic
+    http_fields: tuple[str, ...] = ()
+    stream_fields: tuple[str, ...] = ()
+
+    @property
+    def queries(self) -> tuple[ServiceQuery, ...]:
+        """What Consul is asked for it."""
+        return self.group.queries if self.group is not None else ()
+
+    def fields_for(self, *, http: bool) -> Iterator[str]:
+        """Fields in use that a listener of that kind does not know."""
+        yield from self.stream_fields if http else self.http_fields

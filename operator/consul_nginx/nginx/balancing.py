@@ -1,0 +1,69 @@
+"""How an upstream spreads what comes, as directives. Pure."""
+
+from __future__ import annotations
+
+from consul_nginx.model.mapping import Algorithm, HashKey, HashKeyType, Health, Keepalive
+from consul_nginx.model.nginx import Layer, Upstream
+from consul_nginx.model.variables import Variable
+from consul_nginx.nginx import tokens
+from consul_nginx.nginx.tokens import Token, directive, quoted
+
+_CLIENT = Variable("remote_addr")
+_VARIABLES = {HashKeyType.CLIENT_IP: "remote_addr", HashKeyType.URI: "request_uri"}
+_PREFIXES = {
+    HashKeyType.HEADER: "http_",
+    HashKeyType.COOKIE: "cookie_",
+    HashKeyType.QUERY_PARAMETER: "arg_",
+}
+
+
+def method(upstream: Upstream) -> list[Token]:
+    """The directive that names the algorithm; none is round robin."""
+    match upstream.balancing.algorithm:
+        case Algorithm.ROUND_ROBIN:
+            return []
+        case Algorithm.LEAST_CONNECTIONS:
+            return [directive("least_conn")]
+        case Algorithm.RANDOM_TWO:
+            return [directive("random", tokens.word("two"), tokens.word("least_conn"))]
+        case Algorithm.IP_HASH:
+            # nginx's ip_hash is for HTTP only.
+            if upstream.layer is Layer.STREAM:
+                return [directive("hash", quoted(_CLIENT))]
+            return [directive("ip_hash")]
+        case Algorithm.CONSISTENT_HASH:
+            key = quoted(_key(upstream.balancing.hash_key))
+            return [directive("hash", key, tokens.word("consistent"))]
+
+
+def keepalive(upstream: Upstream) -> list[Token]:
+    """Idle connections that are kept; they come after the method, as nginx wants it."""
+    kept, known = upstream.balancing.keepalive, Keepalive()
+    if upstream.layer is Layer.STREAM or not kept.connections:
+        return []
+    found = [directive("keepalive", tokens.number(kept.connections, low=1, high=10_000))]
+    if kept.requests != known.requests:
+        requests = tokens.number(kept.requests, low=1, high=1_000_000)
+        found.append(directive("keepalive_requests", requests))
+    if kept.timeout != known.timeout:
+        found.append(directive("keepalive_timeout", tokens.duration(kept.timeout)))
+    return found
+
+
+def limits(upstream: Upstream) -> Token:
+    """What every server of it is given."""
+    health, known = upstream.health, Health()
+    words = [f"max_fails={tokens.number(health.max_fails, low=0, high=100)}"]
+    if health.max_fails and health.fail_timeout != known.fail_timeout:
+        words.append(f"fail_timeout={tokens.duration(health.fail_timeout)}")
+    if upstream.balancing.max_connections:
+        most = tokens.number(upstream.balancing.max_connections, low=1, high=1_000_000)
+        words.append(f"max_conns={most}")
+    return Token(" ".join(words))
+
+
+def _key(key: HashKey) -> Variable:
+    if (prefix := _PREFIXES.get(key.type)) is None:
+        return Variable(_VARIABLES[key.type])
+    # nginx's names of cookies and parameters keep their dashes only when they are written so.
+    return Variable(prefix + key.name.lower().replace("-", "_"))

@@ -1,0 +1,187 @@
+"""The files of listeners. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from consul_nginx.model.kubernetes import IpFamily
+from consul_nginx.model.listener import AccessLog, ClientAddress, LogFormat
+from consul_nginx.model.mapping import Redirect, Retries, Timeouts
+from consul_nginx.model.nginx import Configuration, HttpListener, StreamListener, VirtualHost
+from consul_nginx.model.variables import parts
+from consul_nginx.nginx import tokens
+from consul_nginx.nginx.environment import template
+from consul_nginx.nginx.locations import Forwarded, directives, location, matches, upstream_name
+from consul_nginx.nginx.tokens import Token, directive, quoted
+
+_STDOUT = Token("/dev/stdout")
+_UDP_IDLE_S = 60.0
+_NO_NAME = directive("server_name", Token("_"))
+_NO_HOST, _NO_PATH = "no mapping for this host\n", "no mapping for this path\n"
+
+
+def http(listener: HttpListener, *, configuration: Configuration) -> str:
+    """A listener that speaks HTTP; there always is a server for hosts that nobody names."""
+    client, forwarded = listener.client_address, _forwarded(listener)
+    common = [
+        *([directive("http2", tokens.word("on"))] if listener.http2 else []),
+        *_access_log(listener.access_log, identity=listener.id),
+        *_trusted(client),
+        *_client_header(client),
+    ]
+    addresses = _addresses(listener.port, configuration.ip_families)
+    flags = [tokens.word("proxy_protocol")] if client and client.by_proxy_protocol else []
+    first, others = [tokens.word("default_server"), *flags], flags
+    servers = [
+        _server(
+            host,
+            listen=_listen(addresses, first if host.hostname is None else others),
+            common=common,
+            forwarded=forwarded,
+        )
+        for host in listener.hosts
+    ]
+    if all(host.hostname is not None for host in listener.hosts):
+        nobodys = [*_listen(addresses, first), *common, _NO_NAME]
+        reply = _to_https(listener, forwarded=forwarded) or _not_found(_NO_HOST)
+        servers.insert(0, {"directives": [*nobodys, *reply], "locations": []})
+    return template("listener-http.conf.j2").render(
+        id=tokens.identifier(listener.id),
+        log_format=_log_format(listener.access_log, identity=listener.id),
+        trusted=[]
+        if client is None or forwarded.is_default
+        else [tokens.network(item) for item in client.trusted],
+        servers=servers,
+    )
+
+
+def stream(listener: StreamListener, *, configuration: Configuration) -> str:
+    """A TCP or UDP listener."""
+    client = listener.client_address
+    return template("listener-stream.conf.j2").render(
+        log_format=_log_format(listener.access_log, identity=listener.id),
+        addresses=_addresses(listener.port, configuration.ip_families),
+        udp=listener.udp,
+        flags=[Token(" proxy_protocol")] if client is not None else [],
+        settings=[
+            *_access_log(listener.access_log, identity=listener.id),
+            *_trusted(client),
+            *_session(listener),
+        ],
+        upstream=upstream_name(listener.upstream),
+    )
+
+
+def _forwarded(listener: HttpListener) -> Forwarded:
+    """Behind a proxy that sends headers, its word counts for the scheme and the way so far."""
+    client = listener.client_address
+    if client is None or client.by_proxy_protocol:
+        return Forwarded()
+    return Forwarded(scheme=f"scheme_{listener.id}", chain="forwarded_for")
+
+
+def _addresses(port: int, families: tuple[IpFamily, ...]) -> list[Token]:
+    number = tokens.port(port)
+    forms = {IpFamily.V4: number, IpFamily.V6: tokens.joined(Token("[::]:"), number)}
+    return [forms[family] for family in families]
+
+
+def _log_name(identity: str) -> Token:
+    return tokens.identifier(f"log_{identity}")
+
+
+def _log_format(log: AccessLog, *, identity: str) -> Token | None:
+    if log.format is not LogFormat.OWN:
+        return None
+    return directive("log_format", _log_name(identity), quoted(*parts(log.template)))
+
+
+def _access_log(log: AccessLog, *, identity: str) -> Iterator[Token]:
+    match log.format:
+        case LogFormat.JSON:
+            return
+        case LogFormat.COMBINED:
+            yield directive("access_log", _STDOUT, tokens.word("combined"))
+        case LogFormat.OWN:
+            yield directive("access_log", _STDOUT, _log_name(identity))
+        case LogFormat.OFF:
+            yield directive("access_log", tokens.word("off"))
+
+
+def _trusted(client: ClientAddress | None) -> Iterator[Token]:
+    for network in client.trusted if client is not None else ():
+        yield directive("set_real_ip_from", tokens.network(network))
+
+
+def _client_header(client: ClientAddress | None) -> Iterator[Token]:
+    if client is None:
+        return
+    if client.header is None:
+        yield directive("real_ip_header", tokens.word("proxy_protocol"))
+    else:
+        yield directive("real_ip_header", tokens.header_name(client.header))
+        yield directive("real_ip_recursive", tokens.word("on"))
+
+
+def _session(listener: StreamListener) -> Iterator[Token]:
+    traffic, known, retries = listener.traffic, Timeouts(), Retries()
+    if traffic.timeouts.connect != known.connect:
+        yield directive("proxy_connect_timeout", tokens.duration(traffic.timeouts.connect))
+    idle = traffic.idle_timeout
+    if idle is None and listener.udp:
+        idle = _UDP_IDLE_S
+    if idle is not None:
+        yield directive("proxy_timeout", tokens.duration(idle))
+    if traffic.retries.attempts != retries.attempts:
+        attempts = tokens.number(traffic.retries.attempts, low=1, high=10)
+        yield directive("proxy_next_upstream_tries", attempts)
+    if traffic.retries.timeout != retries.timeout:
+        yield directive("proxy_next_upstream_timeout", tokens.duration(traffic.retries.timeout))
+    if traffic.send_proxy_protocol:
+        yield directive("proxy_protocol", tokens.word("on"))
+
+
+def _listen(addresses: list[Token], options: list[Token]) -> list[Token]:
+    return [directive("listen", address, *options) for address in addresses]
+
+
+def _server(
+    host: VirtualHost, *, listen: list[Token], common: list[Token], forwarded: Forwarded
+) -> dict[str, Any]:
+    name = (
+        _NO_NAME
+        if host.hostname is None
+        else directive("server_name", tokens.server_name(host.hostname))
+    )
+    exact = [
+        {
+            "match": tokens.spaced(Token("="), tokens.path(path)),
+            "directives": directives(route=route, forwarded=forwarded, bare=True),
+        }
+        for path, route in host.exact
+    ]
+    others = [
+        {"match": match, "directives": directives(route=route, forwarded=forwarded, bare=False)}
+        for route in host.routes
+        for match in matches(route)
+    ]
+    if all(str(route.path) != "/" for route in host.routes):
+        others.append({"match": tokens.path("/"), "directives": _not_found(_NO_PATH)})
+    return {"directives": [*listen, *common, name], "locations": [*exact, *others]}
+
+
+def _to_https(listener: HttpListener, *, forwarded: Forwarded) -> list[Token]:
+    if (redirect := listener.https_redirect) is None:
+        return []
+    status = tokens.number(redirect.status, low=300, high=399)
+    target = Redirect(status=redirect.status, scheme="https", port=redirect.port)
+    return [directive("return", status, location(target, forwarded=forwarded))]
+
+
+def _not_found(text: str) -> list[Token]:
+    status = tokens.number(404, low=404, high=404)
+    return [
+        directive("default_type", tokens.word("text/plain")),
+        directive("return", status, quoted(text)),
+    ]

@@ -1,0 +1,110 @@
+"""From the endpoints of several services to one upstream, and its name. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from fractions import Fraction
+from functools import lru_cache
+from math import gcd
+from typing import Any
+
+from consul_nginx.model.consul import ServiceQuery
+from consul_nginx.model.mapping import BackendGroup, Endpoint
+from consul_nginx.model.nginx import Layer, Upstream
+from consul_nginx.plan.endpoints import MAX_WEIGHT, EndpointSelection
+
+Selections = Mapping[ServiceQuery, EndpointSelection | None]
+
+
+@lru_cache(maxsize=16_384)
+def upstream_id(group: BackendGroup, layer: Layer = Layer.HTTP) -> str:
+    """Name of a group's upstream: no text of a user's ever becomes a name in nginx.
+
+    The Consul that is asked does not count: all of a LoadBalancer's mappings ask the same.
+    """
+    identity = json.dumps([layer, _said(group)], sort_keys=True)
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
+def _said(value: Any) -> Any:
+    """Fields that differ from their defaults: one more field gives no upstream another name."""
+    if isinstance(value, tuple):
+        return [_said(item) for item in value]
+    if not is_dataclass(value):
+        return value
+    return {
+        field.name: _said(getattr(value, field.name))
+        for field in fields(value)
+        if field.name != "source" and getattr(value, field.name) != field.default
+    }
+
+
+def upstream(*, group: BackendGroup, layer: Layer, selections: Selections) -> Upstream:
+    """The upstream of a group; its endpoints are unknown while those of any backend are."""
+    return Upstream(
+        id=upstream_id(group, layer),
+        layer=layer,
+        endpoints=endpoints(group=group, selections=selections),
+        balancing=group.balancing,
+        health=group.health,
+    )
+
+
+def endpoints(*, group: BackendGroup, selections: Selections) -> tuple[Endpoint, ...] | None:
+    """What a group serves, sorted; None when a backend that is to have requests is unknown.
+
+    An instance that several backends have counts for each of them. Without an instance, the
+    fallback is served.
+    """
+    sharing = [backend for backend in group.backends if backend.weight]
+    found = [(backend, selections[backend.query]) for backend in sharing]
+    shares: dict[tuple[str, int], Fraction] = {}
+    for backend, selection in found:
+        if selection is None:
+            return None
+        if len(sharing) == 1:
+            return selection.endpoints or group.fallback
+        total = sum(item.weight for item in selection.endpoints)
+        for item in selection.endpoints:
+            place = item.address, item.port
+            share = Fraction(backend.weight * item.weight, total)
+            shares[place] = shares.get(place, Fraction()) + share
+    return _weighted(shares) if shares else group.fallback
+
+
+def _weighted(shares: Mapping[tuple[str, int], Fraction]) -> tuple[Endpoint, ...]:
+    """Endpoints with the smallest whole numbers in the proportions of ``shares``.
+
+    nginx's weights go up to 65535: where that is not enough, they are rounded, none to nothing.
+    """
+    common = 1
+    for share in shares.values():
+        common = common * share.denominator // gcd(common, share.denominator)
+    numbers = {place: int(share * common) for place, share in shares.items()}
+    divisor = gcd(*numbers.values())
+    largest = max(numbers.values())
+    scale = max(Fraction(divisor), Fraction(largest, MAX_WEIGHT))
+    return tuple(
+        sorted(
+            Endpoint(address=address, port=port, weight=max(round(number / scale), 1))
+            for (address, port), number in numbers.items()
+        )
+    )
+
+
+def merged(*, group: BackendGroup, selections: Selections) -> EndpointSelection | None:
+    """What is told of a group's instances as a whole; None while Consul has not answered."""
+    found = [selections[query] for query in group.queries]
+    known = [item for item in found if item is not None]
+    if len(known) < len(found):
+        return None
+    if len(known) == 1:
+        return known[0]
+    return EndpointSelection(
+        endpoints=tuple(sorted({endpoint for item in known for endpoint in item.endpoints})),
+        total=sum(item.total for item in known),
+        dropped=tuple(dropped for item in known for dropped in item.dropped),
+    )
