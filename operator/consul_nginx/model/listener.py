@@ -30,7 +30,7 @@ class LogFormat(StrEnum):
     JSON = "json"
     COMBINED = "combined"
     OWN = "own"
-    OFF = "off"
+    NONE = "none"
 
 
 @dataclass(frozen=True, kw_only=True)

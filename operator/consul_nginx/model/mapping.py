@@ -172,12 +172,12 @@ class Timeouts:
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Retries:
-    """When the next endpoint is tried; conditions are words of nginx's ``proxy_next_upstream``.
+    """When the next endpoint is tried; ``conditions`` are words of ``proxy_next_upstream``.
 
     ``attempts`` counts the first one; ``timeout`` in seconds, for all of them.
     """
 
-    on: tuple[str, ...] = ("error", "timeout")
+    conditions: tuple[str, ...] = ("error", "timeout")
     attempts: int = 3
     timeout: float = 5.0
     non_idempotent: bool = False

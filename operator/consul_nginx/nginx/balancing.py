@@ -37,11 +37,14 @@ def method(upstream: Upstream) -> list[Token]:
 
 
 def keepalive(upstream: Upstream) -> list[Token]:
-    """Idle connections that are kept; they come after the method, as nginx wants it."""
+    """Idle connections that are kept; they come after the method, as nginx wants it.
+
+    0 has to be said: since 1.29.7 nginx keeps 32 by default.
+    """
     kept, known = upstream.balancing.keepalive, Keepalive()
-    if upstream.layer is Layer.STREAM or not kept.connections:
+    if upstream.layer is Layer.STREAM:
         return []
-    found = [directive("keepalive", tokens.number(kept.connections, low=1, high=10_000))]
+    found = [directive("keepalive", tokens.number(kept.connections, low=0, high=10_000))]
     if kept.requests != known.requests:
         requests = tokens.number(kept.requests, low=1, high=1_000_000)
         found.append(directive("keepalive_requests", requests))

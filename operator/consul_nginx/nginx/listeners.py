@@ -105,7 +105,7 @@ def _access_log(log: AccessLog, *, identity: str) -> Iterator[Token]:
             yield directive("access_log", _STDOUT, tokens.word("combined"))
         case LogFormat.OWN:
             yield directive("access_log", _STDOUT, _log_name(identity))
-        case LogFormat.OFF:
+        case LogFormat.NONE:
             yield directive("access_log", tokens.word("off"))
 
 

@@ -118,9 +118,12 @@ def _timeouts(timeouts: Timeouts, *, module: str) -> Iterator[Token]:
 
 def _retries(retries: Retries, *, module: str) -> Iterator[Token]:
     known = Retries()
-    if module != "proxy" or (retries.on, retries.non_idempotent) != (known.on, False):
-        conditions = [*retries.on, *(["non_idempotent"] if retries.non_idempotent else [])]
-        words = [tokens.word(item) for item in conditions] if retries.on else [_OFF]
+    if module != "proxy" or (retries.conditions, retries.non_idempotent) != (
+        known.conditions,
+        False,
+    ):
+        conditions = [*retries.conditions, *(["non_idempotent"] if retries.non_idempotent else [])]
+        words = [tokens.word(item) for item in conditions] if retries.conditions else [_OFF]
         yield directive(f"{module}_next_upstream", *words)
     if module != "proxy" or retries.attempts != known.attempts:
         attempts = tokens.number(retries.attempts, low=1, high=10)

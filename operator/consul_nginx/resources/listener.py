@@ -86,11 +86,11 @@ class AccessLog(SpecModel):
     """What is written of each request or session, to the nginx container's output."""
 
     format: Annotated[
-        Literal["json", "combined", "own", "off"],
+        Literal["json", "combined", "own", "none"],
         Field(
             description=(
                 "json: an object a line. combined: as web servers wrote it always (HTTP). own: "
-                "the template. off: nothing."
+                "the template. none: nothing."
             )
         ),
     ] = "json"

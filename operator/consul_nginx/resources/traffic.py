@@ -58,7 +58,7 @@ class Timeouts(SpecModel):
 class Retries(SpecModel):
     """When a request is given to the next endpoint."""
 
-    on: Annotated[
+    conditions: Annotated[
         tuple[Condition, ...],
         Field(
             max_length=10,
@@ -135,7 +135,7 @@ def timeouts(spec: Timeouts) -> model.Timeouts:
 def retries(spec: Retries) -> model.Retries:
     """The same for decisions."""
     return model.Retries(
-        on=tuple(sorted(spec.on)),
+        conditions=tuple(sorted(spec.conditions)),
         attempts=spec.attempts,
         timeout=seconds(spec.timeout),
         non_idempotent=spec.non_idempotent,

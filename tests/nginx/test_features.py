@@ -1,0 +1,463 @@
+"""The golden folders of tests/unit/golden in the real nginx: what clients and backends notice.
+
+A test per folder at least; ``feature("NAME")`` is how tests/unit/test_fields.py finds out.
+"""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import re
+import socket
+import ssl
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from nginx.served import Echo, Served, echo, says, served
+from nginx.support import Pod, wait_for
+from unit.certificates import certificate, pem
+
+Load = Callable[..., Served]
+
+
+@pytest.fixture
+def feature(pod: Pod) -> Iterator[Load]:
+    """Loads a golden folder into nginx."""
+    with ExitStack() as stack:
+        yield lambda name, own=(): stack.enter_context(served(pod, name, own=frozenset(own)))
+
+
+def test_one_host_and_one_path(feature: Load):
+    nginx = feature("http")
+    assert nginx.ask("/features", host="shop.example").asked["path"] == "/features"
+    assert nginx.ask("/features", host="other.example").status == 404
+
+
+def test_tcp_and_udp_share_a_port_number(feature: Load):
+    nginx = feature("tcp-and-udp")
+    for listener in ("thrift", "dns-tcp"):
+        with nginx.connect(listener) as client:
+            client.sendall(b"hello\n")
+            assert client.makefile().readline().endswith(" hello hello\n")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(5)
+        client.sendto(b"who", ("127.0.0.1", nginx.ports["dns"]))
+        assert client.recv(100).endswith(b" who")
+
+
+def test_the_most_exact_host_name_wins(feature: Load):
+    nginx = feature("hosts")
+    expected = {
+        "shop.example.com": 1, "SHOP.example.com": 1, "localhost": 1, "192.168.10.201": 1,
+        "[2001:db8::1]": 1, "[2001:DB8::1]:80": 1, "www.example.com": 2, "a.b.example.com": 2,
+        "example.com": 4, "www.eu.example.com": 3, "eu.example.com": 2, "else": 4,
+    }  # fmt: skip
+    assert {host: nginx.backend(host=host) for host in expected} == expected
+
+
+def test_exact_wins_over_expressions_and_those_over_prefixes(feature: Load):
+    nginx = feature("paths")
+    expected = {
+        "/shop": 1, "/shop?x=1": 1, "/shop/": 2, "/shop/x": 2, "/shop/cart": 3, "/shop/cart/1": 3,
+        "/shop/a.png": 4, "/shop/a.jpg": 4, "/shop/cart/a.png": 3, "/shop/a.png/x": 2,
+        "/shop/%61.png": 4, "/items/7": 5, "/items/42": 5, "/items/42/x": 5,
+    }  # fmt: skip
+    assert {path: nginx.backend(path) for path in expected} == expected
+    assert {nginx.ask(path).status for path in ("/items/x", "/shopping", "/")} == {404}
+
+
+def test_a_canary_gets_its_share_however_many_instances_there_are(feature: Load):
+    nginx = feature("canary")
+    counts = Counter(nginx.backend() for _ in range(200))
+    assert counts == {1: 60, 2: 60, 3: 60, 4: 20}
+
+
+def test_nginx_answers_itself(feature: Load):
+    nginx = feature("answers")
+
+    def sent(path: str, host: str) -> tuple[int, str]:
+        answer = nginx.ask(path, host=host)
+        return answer.status, answer.headers["location"]
+
+    port = nginx.ports["http"]
+    assert sent("/old/x?y=1", "shop.example") == (308, "https://new.example.com:8443/new")
+    assert sent("/a?b=c", f"plain.example.com:{port}") == (301, "https://plain.example.com/a?b=c")
+    assert sent("/docs", f"shop.example:{port}") == (
+        302,
+        f"http://shop.example:{port}/documentation/",
+    )
+    closed = nginx.ask("/closed")
+    assert (closed.status, closed.headers["content-type"]) == (503, "text/html; charset=utf-8")
+    assert closed.text == '<p class="sorry">Back soon. It costs $5, "no more" \\n.</p>\n'
+    assert closed.headers["retry-after"] == "120"
+
+
+def test_the_fallback_serves_while_nobody_else_does(feature: Load):
+    nginx = feature("fallback")
+    assert Counter(nginx.backend() for _ in range(20)) == {8: 15, 9: 5}
+
+
+def test_what_is_hashed_stays_with_one_instance(feature: Load):
+    nginx = feature("balancing")
+    for how in (
+        [{"host": "user.example", "x_user": f"u{number}"} for number in range(30)],
+        [{"host": "session.example", "Cookie": f"a=b; session=s{number}"} for number in range(30)],
+        [{"host": "query.example", "path": f"/?x=1&id={number}"} for number in range(30)],
+        [{"host": "uri.example", "path": f"/page/{number}"} for number in range(30)],
+    ):
+        first = [nginx.backend(**one) for one in how]
+        assert first == [nginx.backend(**one) for one in how]
+        assert set(first) == {1, 2, 3}, how[0]["host"]
+    assert len({nginx.backend(host="ip.example", path=f"/{number}") for number in range(9)}) == 1
+
+
+def test_who_is_busy_gets_no_more(feature: Load):
+    nginx, busy = feature("balancing"), threading.Event()
+
+    def wait(handler: Echo, asked: dict[str, Any]) -> None:
+        if asked["path"] == "/slow":
+            busy.wait(10)
+        echo(handler, asked)
+
+    for backend in nginx.http.values():
+        backend.reply = wait
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        slow = [pool.submit(nginx.ask, "/slow", host="least.example") for _ in range(2)]
+        try:
+            wait_for(lambda: sum(len(item.asked) for item in nginx.http.values()) == 2)
+            taken = {item.number for item in nginx.http.values() if item.asked}
+            assert len(taken) == 2
+            assert {nginx.backend(host="least.example") for _ in range(12)} == {1, 2, 3} - taken
+            assert {nginx.backend(host="random.example") for _ in range(30)} != taken
+        finally:
+            busy.set()
+    assert {item.result().status for item in slow} == {200}
+
+
+def test_connections_to_instances_are_kept_as_it_is_said(feature: Load):
+    nginx = feature("balancing")
+
+    def connections(host: str) -> Counter[tuple[int, int]]:
+        answers = [nginx.ask(host=host).asked for _ in range(36)]
+        return Counter((item["backend"], item["connection"]) for item in answers)
+
+    assert set(connections("once.example").values()) == {1}
+    assert max(connections("kept.example").values()) <= 3
+    assert len(connections("kept.example")) < 36
+
+
+def test_no_more_than_the_most_connections_go_to_an_instance(feature: Load):
+    """All three are full with two each; what comes then is told so."""
+    nginx, full = feature("balancing"), threading.Event()
+
+    def wait(handler: Echo, asked: dict[str, Any]) -> None:
+        full.wait(20)
+        echo(handler, asked)
+
+    for backend in nginx.http.values():
+        backend.reply = wait
+    request = b"GET / HTTP/1.1\r\nHost: least.example\r\n\r\n"
+    with ExitStack() as stack:
+        for _ in range(6):
+            stack.enter_context(nginx.connect("http")).sendall(request)
+        wait_for(lambda: sum(len(item.asked) for item in nginx.http.values()) == 6)
+        try:
+            assert nginx.ask(host="least.example").status == 502
+        finally:
+            full.set()
+
+
+def test_nginx_leaves_out_who_fails_too_often(feature: Load):
+    nginx = feature("max-fails", own={1})
+    assert {nginx.ask().status for _ in range(20)} == {200}
+    log = nginx.log()
+    assert log.count("connect() failed") == 2, "two failures, then it is left out"
+
+
+def test_a_request_fails_when_its_time_is_over(feature: Load):
+    nginx = feature("times-and-retries")
+    late = threading.Event()
+
+    def wait(handler: Echo, asked: dict[str, Any]) -> None:
+        late.wait(5)
+        echo(handler, asked)
+
+    for backend in nginx.http.values():
+        backend.reply = wait
+    began = time.monotonic()
+    try:
+        assert nginx.ask("/patient").status == 504
+        assert 0.4 < time.monotonic() - began < 4
+        assert sum(len(item.asked) for item in nginx.http.values()) == 1, "no other is asked"
+    finally:
+        late.set()
+
+
+def test_another_instance_is_asked_for_what_it_is_said(feature: Load):
+    nginx = feature("times-and-retries")
+    nginx.http[1].reply = says(503, "busy")
+    assert {nginx.ask("/stubborn", method="POST").status for _ in range(4)} == {200}
+    assert {nginx.ask("/never").status for _ in range(4)} == {200, 503}
+
+
+def test_bodies_are_bounded_and_passed_on_as_they_come(feature: Load):
+    nginx = feature("bodies")
+    assert nginx.ask("/upload", method="POST", body="x" * 2048).status == 200
+    assert nginx.ask("/upload", method="POST", body="x" * 2049).status == 413
+    assert nginx.ask("/events", method="POST", body="x" * 2049).status == 200
+    begun, wait = threading.Event(), threading.Event()
+
+    def slowly(handler: Echo, asked: dict[str, Any]) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "10")
+        handler.end_headers()
+        handler.wfile.write(b"first")
+        handler.wfile.flush()
+        begun.set()
+        wait.wait(10)
+        handler.wfile.write(b"later")
+
+    nginx.http[1].reply = slowly
+    connection = http.client.HTTPConnection("127.0.0.1", nginx.ports["http"], timeout=5)
+    connection.request("GET", "/events")
+    answer = connection.getresponse()
+    try:
+        assert answer.read(5) == b"first", "before the rest is there"
+    finally:
+        wait.set()
+    assert answer.read() == b"later"
+
+
+def test_answers_are_compressed_for_who_accepts_it(feature: Load):
+    nginx = feature("bodies")
+    nginx.http[1].reply = says(200, "text " * 100, {"Content-Type": "text/plain"})
+    connection = http.client.HTTPConnection("127.0.0.1", nginx.ports["http"], timeout=5)
+    connection.request("GET", "/text", headers={"Accept-Encoding": "gzip"})
+    answer = connection.getresponse()
+    assert answer.getheader("Content-Encoding") == "gzip"
+    assert gzip.decompress(answer.read()) == b"text " * 100
+    assert "content-encoding" not in nginx.ask("/text").headers
+
+
+def test_headers_are_set_and_removed(feature: Load):
+    nginx = feature("headers")
+
+    asked = nginx.ask(Cookie="secret=1", X_Other="kept").asked["headers"]
+    assert re.fullmatch(r"127\.0\.0\.1:\d+ costs \$5", asked["x-client"])
+    assert asked["host"] == "inside.example"
+    assert asked["x-forwarded-host"] == "shop.example"
+    assert asked["x-other"] == "kept"
+    assert "cookie" not in asked
+    own = {"X-Powered-By": "PHP", "X-Quoted": "own", "X-Kept": "yes"}
+    nginx.http[1].reply = says(200, "x", own)
+    told = nginx.ask().headers
+    assert told["strict-transport-security"] == "max-age=63072000; includeSubDomains"
+    assert told["x-quoted"] == 'a "quote", a \\ and {braces};'
+    assert told["x-kept"] == "yes"
+    assert "x-powered-by" not in told
+
+
+def test_websocket_passes_where_it_may_and_nothing_else_does(feature: Load):
+    nginx = feature("websocket")
+
+    def accept(handler: Echo, asked: dict[str, Any]) -> None:
+        if asked["headers"].get("upgrade") != "websocket":
+            echo(handler, asked)
+            return
+        handler.send_response_only(101)
+        handler.send_header("Upgrade", "websocket")
+        handler.send_header("Connection", "Upgrade")
+        handler.end_headers()
+        handler.wfile.flush()
+        handler.wfile.write(b"heard " + handler.rfile.readline())
+        handler.close_connection = True
+
+    nginx.http[1].reply = accept
+
+    def upgrade(path: str, protocol: str) -> bytes:
+        with nginx.connect("http") as client:
+            client.sendall(
+                f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: {protocol}\r\n"
+                "Connection: Upgrade\r\n\r\n".encode()
+            )
+            answer = client.makefile("rb")
+            status = answer.readline()
+            while answer.readline() not in (b"\r\n", b""):
+                pass
+            if b" 101 " not in status:
+                return status
+            client.sendall(b"hello\n")
+            return answer.readline()
+
+    assert upgrade("/", "websocket") == b"heard hello\n"
+    assert upgrade("/", "WebSocket") == b"heard hello\n"
+    assert b" 200 " in upgrade("/", "h2c"), "smuggled past nginx otherwise"
+    assert b" 200 " in upgrade("/plain", "websocket")
+    assert "upgrade" not in nginx.ask().asked["headers"]
+
+
+def test_backends_see_another_prefix(feature: Load):
+    nginx = feature("replaced-prefix")
+    expected = {
+        "/api": "/", "/api/": "/", "/api/x?y=1": "/x?y=1", "/old/shop": "/v2",
+        "/old/shop/a/b": "/v2/a/b",
+    }  # fmt: skip
+    assert {path: nginx.ask(path).asked["path"] for path in expected} == expected
+
+
+def greeter(*, port: int, number: int, credentials: grpc.ServerCredentials | None) -> grpc.Server:
+    """Says who it is, and what it heard in the header ``x-edge``."""
+
+    def greet(request: bytes, context: grpc.ServicerContext) -> bytes:
+        edge = dict(context.invocation_metadata()).get("x-edge", "nobody")
+        return request + f" from {number} {edge}".encode()
+
+    handler = grpc.method_handlers_generic_handler(
+        "shop.Greeter", {"Greet": grpc.unary_unary_rpc_method_handler(greet)}
+    )
+    server = grpc.server(ThreadPoolExecutor(max_workers=2))
+    server.add_generic_rpc_handlers((handler,))
+    address = f"127.1.0.{number}:{port}"
+    if credentials is None:
+        server.add_insecure_port(address)
+    else:
+        server.add_secure_port(address, credentials)
+    server.start()
+    return server
+
+
+def greeted(nginx: Served) -> bytes:
+    with grpc.insecure_channel(f"127.0.0.1:{nginx.ports['http']}") as channel:
+        answer: bytes = channel.unary_unary("/shop.Greeter/Greet")(b"hello", timeout=10)
+    return answer
+
+
+def test_grpc_goes_through(feature: Load):
+    server = greeter(port=50051, number=1, credentials=None)
+    try:
+        assert greeted(feature("grpc", own={1})) == b"hello from 1 nginx"
+    finally:
+        server.stop(None)
+
+
+def test_backends_that_encrypt_are_spoken_to(feature: Load, tmp_path: Path):
+    own = ec.generate_private_key(ec.SECP256R1())
+    signed = pem(certificate(subject="shop", key=own, issuer="shop", by=own))
+    (tmp_path / "pem").write_bytes(pem(own) + signed)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "pem")
+    secure = socket.create_server(("127.1.0.1", 8443))
+    names: list[str | None] = []
+    context.sni_callback = lambda _, name, __: names.append(name)
+
+    def answer() -> None:
+        client, _ = secure.accept()
+        with context.wrap_socket(client, server_side=True) as wrapped:
+            wrapped.recv(4096)
+            wrapped.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret")
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    credentials = grpc.ssl_server_credentials([(pem(own), signed)])
+    server = greeter(port=50052, number=2, credentials=credentials)
+    try:
+        nginx = feature("encrypted-backends", own={1, 2})
+        assert nginx.ask(host="shop.example").text == "secret"
+        assert names == ["shop.example"]
+        assert greeted(nginx) == b"hello from 2 nobody"
+    finally:
+        server.stop(None)
+        secure.close()
+        thread.join(5)
+
+
+def test_the_proxy_protocol_names_the_client(feature: Load):
+    nginx = feature("proxy-protocol")
+    with nginx.connect("http") as client:
+        client.sendall(
+            b"PROXY TCP4 203.0.113.7 10.0.0.1 5555 80\r\n"
+            b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        answer = client.makefile().read()
+    assert '"x-real-ip": "203.0.113.7"' in answer
+    assert '"x-forwarded-for": "203.0.113.7"' in answer
+    with nginx.connect("tcp") as client:
+        client.sendall(b"PROXY TCP4 203.0.113.7 10.0.0.1 5555 25000\r\nhello\n")
+        lines = client.makefile()
+        lines.readline()
+        assert lines.readline().startswith("2 PROXY TCP4 203.0.113.7 ")
+    with nginx.connect("http") as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(100) == b"", "without it nobody is served"
+
+
+def test_proxies_in_front_are_believed(feature: Load):
+    nginx = feature("client-address")
+    headers = nginx.ask(
+        X_Forwarded_For="198.51.100.9, 203.0.113.7", X_Forwarded_Proto="https"
+    ).asked["headers"]
+    assert headers["x-real-ip"] == "203.0.113.7"
+    assert headers["x-forwarded-for"] == "198.51.100.9, 203.0.113.7, 127.0.0.1"
+    assert headers["x-forwarded-proto"] == "https"
+    assert nginx.ask(X_Forwarded_Proto="evil").asked["headers"]["x-forwarded-proto"] == "http"
+    assert nginx.ask().asked["headers"]["x-forwarded-for"] == "127.0.0.1"
+    moved = nginx.ask("/moved", X_Forwarded_Proto="https")
+    assert moved.headers["location"] == "https://shop.example/"
+
+
+def test_each_listener_logs_in_its_way(feature: Load):
+    nginx = feature("access-logs")
+    for listener in ("json", "combined", "own", "silent"):
+        assert nginx.ask(f"/{listener}", listener=listener).status == 200
+    with nginx.connect("tcp") as client:
+        client.sendall(b"hello\n")
+        assert client.makefile().readline() == "2 hello hello\n"
+    log = wait_for(lambda: text if "TCP 14" in (text := nginx.log()) else "")
+    assert re.search(r'^\{"time":.*"uri":"/json","status":200', log, re.M)
+    assert re.search(r'^127\.0\.0\.1 - - \[.*\] "GET /combined HTTP/1\.1" 200', log, re.M)
+    assert re.search(r'^127\.0\.0\.1 "GET /own HTTP/1\.1" 200 costs \$5$', log, re.M)
+    assert "/silent" not in log
+
+
+def test_a_port_sends_everybody_to_https(feature: Load):
+    answer = feature("https-redirect").ask("/a?b=c", host="shop.example:80", method="POST")
+    assert answer.status == 308
+    assert answer.headers["location"] == "https://shop.example:8443/a?b=c"
+
+
+def test_nginx_listens_on_both_families(feature: Load):
+    nginx = feature("ip-families")
+    for address in ("127.0.0.1", "::1"):
+        assert nginx.ask(address=address).status == 200
+        with nginx.connect("tcp", address=address) as client:
+            client.sendall(b"hello\n")
+            assert client.makefile().readline() == "2 hello hello\n"
+
+
+def test_silent_sessions_end(feature: Load):
+    nginx = feature("tcp-sessions", own={1})
+    with nginx.connect("tcp") as client:
+        client.sendall(b"hello\n")
+        lines = client.makefile()
+        assert lines.readline() == "2 hello hello\n", "1 does not listen: the next one is tried"
+        began = time.monotonic()
+        assert lines.readline() == ""
+        assert time.monotonic() - began < 5
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(5)
+        client.sendto(b"who", ("127.0.0.1", nginx.ports["udp"]))
+        assert client.recv(100) == b"3 who"
+
+
+def test_what_a_listener_allows_is_served(feature: Load):
+    assert feature("allowed").backend(host="www.shop.example") == 1

@@ -1,0 +1,70 @@
+"""The golden folders, one per feature: what people declare, and what Consul says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+
+from consul_nginx.commands.snapshots import Recorded, parse_snapshot
+from consul_nginx.model.kubernetes import LoadBalancer
+from consul_nginx.model.mapping import ServiceMapping
+from consul_nginx.plan.load_balancer import Plan
+from consul_nginx.resources.load_balancer import parse_load_balancer
+from consul_nginx.resources.service_mapping import parse_service_mapping
+from unit.factories import planned
+
+GOLDEN = Path(__file__).parent / "golden"
+NAMES = sorted(path.parent.name for path in GOLDEN.glob("*/manifest.yaml"))
+
+_AS_WRITTEN: Mapping[str, int] = MappingProxyType({})
+
+
+def manifests(name: str) -> list[dict[str, Any]]:
+    """The objects of a folder, as people write them."""
+    return list(yaml.safe_load_all((GOLDEN / name / "manifest.yaml").read_text()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """A folder, understood."""
+
+    load_balancer: LoadBalancer
+    mappings: tuple[ServiceMapping, ...]
+    consul: Recorded
+
+    @classmethod
+    def read(cls, name: str, *, ports: Mapping[str, int] = _AS_WRITTEN) -> Feature:
+        """``ports``: other ones for listeners, by name."""
+        raws = [_stored(raw, position) for position, raw in enumerate(manifests(name))]
+        [raw] = [raw for raw in raws if raw["kind"] == "LoadBalancer"]
+        for listener in raw["spec"]["listeners"]:
+            listener["port"] = ports.get(listener["name"], listener["port"])
+        load_balancer = parse_load_balancer(raw)
+        mappings = [parse_service_mapping(raw) for raw in raws if raw["kind"] == "ServiceMapping"]
+        assert isinstance(load_balancer, LoadBalancer), load_balancer
+        valid = tuple(item for item in mappings if isinstance(item, ServiceMapping))
+        assert len(valid) == len(mappings), mappings
+        consul = parse_snapshot((GOLDEN / name / "consul.json").read_text())
+        return cls(load_balancer=load_balancer, mappings=valid, consul=consul)
+
+    def plan(self) -> Plan:
+        """All mappings are accepted."""
+        queries = {query for mapping in self.mappings for query in mapping.queries}
+        plan = planned(
+            load_balancer=self.load_balancer,
+            mappings=self.mappings,
+            snapshot={query: self.consul.observe(query) for query in queries},
+        )
+        rejected = [verdict for _, verdict in plan.mappings if not verdict.accepted.is_true]
+        assert not rejected, rejected
+        return plan
+
+
+def _stored(raw: dict[str, Any], position: int) -> dict[str, Any]:
+    metadata = {"uid": f"uid-{position}", "creationTimestamp": "2026-11-22T07:00:00Z"}
+    return {**raw, "metadata": {**metadata, **raw["metadata"]}}
