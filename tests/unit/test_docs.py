@@ -17,7 +17,7 @@ from consul_nginx.resources.base import Invalid
 from consul_nginx.resources.load_balancer import parse_load_balancer
 from consul_nginx.resources.policy import parse_policy
 from consul_nginx.resources.registration import parse_registration_file
-from consul_nginx.resources.service_mapping import parse_service_mapping
+from consul_nginx.resources.service_mapping import ServiceMappingSpec, parse_service_mapping
 from unit.factories import load_balancer_raw, mapping_raw, metadata
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -143,8 +143,8 @@ def parse(raw: dict[str, Any]) -> Any:
             return parse_service_mapping({**raw, "metadata": metadata(name)})
         case {"spec": spec}:
             return parse_load_balancer(load_balancer_raw(**spec))
-        case {"backends": backends}:
-            return parse_service_mapping(mapping_raw(backends=backends))
+        case {"listeners": _}:
+            return parse_load_balancer(load_balancer_raw(**raw))
         case {"policy": policy}:
             return parse_policy(yaml.safe_dump(policy))
         case {"template": template}:
@@ -155,7 +155,15 @@ def parse(raw: dict[str, Any]) -> Any:
             return parse_registration_file(yaml.safe_dump(registration))
         case {"lifecycle": _}:
             return raw
+    if raw.keys() <= MAPPING_FIELDS:
+        answered = {} if raw.keys() & {"redirect", "fixedResponse"} else mapping_raw()["spec"]
+        reference = {"loadBalancerRef": {"name": "edge"}, "listener": "http"}
+        spec = {**answered, **reference, **raw}
+        return parse_service_mapping({**mapping_raw(), "spec": spec})
     raise AssertionError(f"no test knows what this is: {raw}")
+
+
+MAPPING_FIELDS = {field.alias for field in ServiceMappingSpec.model_fields.values()}
 
 
 @pytest.mark.parametrize("page", PAGES)

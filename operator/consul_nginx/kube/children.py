@@ -9,7 +9,7 @@ from consul_nginx.kube.client import LOAD_BALANCER
 from consul_nginx.kube.nginx_pod import NginxImage, pod_spec
 from consul_nginx.model.bundle import SHARD_NUMBERS
 from consul_nginx.model.encoding import Content, shard_name
-from consul_nginx.model.kubernetes import GROUP, Access, LoadBalancer, ObjectRef, Workload
+from consul_nginx.model.kubernetes import GROUP, Access, IpFamily, LoadBalancer, ObjectRef, Workload
 
 LABEL_LOAD_BALANCER = f"{GROUP}/load-balancer"
 MANAGED_BY = "consul-nginx-operator"
@@ -168,6 +168,7 @@ def _service(load_balancer: LoadBalancer) -> dict[str, Any]:
         **body,
         "spec": {
             "type": load_balancer.service.type,
+            **_ip_families(load_balancer),
             "selector": selector_labels(load_balancer.meta.ref),
             "ports": [
                 {
@@ -180,6 +181,16 @@ def _service(load_balancer: LoadBalancer) -> dict[str, Any]:
             ],
         },
     }
+
+
+def _ip_families(load_balancer: LoadBalancer) -> dict[str, Any]:
+    """IPv4 alone is the cluster's default; of both, a Service has what the cluster has."""
+    families = load_balancer.ip_families
+    if families == (IpFamily.V4,):
+        return {}
+    if len(families) > 1:
+        return {"ipFamilyPolicy": "PreferDualStack"}
+    return {"ipFamilyPolicy": "SingleStack", "ipFamilies": [str(family) for family in families]}
 
 
 def _disruption_budget(load_balancer: LoadBalancer) -> dict[str, Any]:

@@ -358,7 +358,7 @@ def _not_programmed() -> Condition:
 def _count_endpoints(*, mapping: ServiceMapping, verdict: MappingVerdict) -> None:
     selection, labels = verdict.selection, _labels(mapping.meta.ref)
     if selection is None:
-        if not verdict.accepted.is_true:
+        if mapping.group is None or not verdict.accepted.is_true:
             ENDPOINTS.remove_by_labels(labels)
             DROPPED_INSTANCES.remove_by_labels(labels)
         return

@@ -121,11 +121,11 @@ def listener_objection(*, mapping: ServiceMapping, listener: Listener) -> Condit
 
 
 def _all_match(wanted: Iterable[str], patterns: tuple[str, ...]) -> bool:
-    """Whether patterns allow all names; what stands for more than one needs its own pattern."""
-    return all(
-        item in patterns or "*" in patterns if item.startswith("*") else matches(item, patterns)
-        for item in wanted
-    )
+    """Whether patterns allow all names; ``*``, for what has none, needs a pattern of its own.
+
+    Of a name such as ``*.example.com``, what a pattern says of the text says it of all its hosts.
+    """
+    return all("*" in patterns if item == "*" else matches(item, patterns) for item in wanted)
 
 
 def _services(mapping: ServiceMapping) -> tuple[str, ...]:

@@ -1,0 +1,110 @@
+"""Which route takes a path: defined, and whatever the order of creation."""
+
+from __future__ import annotations
+
+import re
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consul_nginx.resources.regular_expressions import MAX_LENGTH, objection
+from unit.factories import load_balancer, mapping, planned
+
+
+def host(*mappings):
+    plan = planned(load_balancer=load_balancer(), mappings=mappings, snapshot={})
+    assert all(verdict.accepted.is_true for _, verdict in plan.mappings)
+    [found] = plan.configuration.listeners[0].hosts
+    return found
+
+
+def route(kind, value):
+    return mapping(f"{kind}-{abs(hash(value))}".lower(), path={"type": kind, "value": value})
+
+
+ROUTES = [
+    route("Exact", "/shop"),
+    route("RegularExpression", "/shop/[a-z]+$"),
+    route("RegularExpression", "/shop"),
+    route("Prefix", "/shop/x/y"),
+    route("Prefix", "/shop/x"),
+]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+def test_the_order_of_routes_is_defined_whatever_the_order_of_mappings(order):
+    found = host(*[ROUTES[position] for position in (*order, 4)])
+    assert [item.path.value for item in found.routes] == [
+        "/shop", "/shop/[a-z]+$", "/shop", "/shop/x/y", "/shop/x",
+    ]  # fmt: skip
+
+
+def test_an_exact_path_takes_what_a_prefix_would_take_alone():
+    found = dict(host(route("Exact", "/shop"), route("Prefix", "/shop")).exact)
+    assert found["/shop"].path.type == "Exact"
+
+
+def test_an_expression_takes_what_a_prefix_would_take_alone():
+    found = dict(host(route("RegularExpression", "/sh.p$"), route("Prefix", "/shop")).exact)
+    assert found["/shop"].path.type == "RegularExpression"
+
+
+def test_an_expression_that_does_not_match_leaves_the_prefix_its_path():
+    found = dict(host(route("RegularExpression", "/shop/.+"), route("Prefix", "/shop")).exact)
+    assert found["/shop"].path.type == "Prefix"
+
+
+def test_one_path_by_two_types_is_no_conflict_and_twice_by_one_is():
+    both = (route("Exact", "/a"), route("Prefix", "/a"))
+    assert len(host(*both).routes) == 2
+    plan = planned(
+        load_balancer=load_balancer(),
+        mappings=[mapping("one", path={"value": "/a"}), mapping("two", path={"value": "/a/"})],
+        snapshot={},
+    )
+    reasons = [verdict.accepted.reason for _, verdict in plan.mappings]
+    assert sorted(reasons) == ["Accepted", "Conflicted"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/", "^/api/v\\d+", "/a|/b", "/(?:en|de)/shop", "/shop/[a-z0-9_-]+\\.(?:png|jpe?g)$",
+        "/x{1,3}", "/.*/end$", "/[^/]+/edit",
+    ],
+)  # fmt: skip
+def test_what_people_write_is_taken(text):
+    assert objection(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("/(a)", "(?:...)"),
+        ("/(a+)+$", "other repetition"),
+        ("/(?:a+)+$", "other repetition"),
+        ("/(?:a|a)*b", "no alternative"),
+        ("/(?:a|a){30}b", "no alternative"),
+        ("/.*.*.*x", "too many ways"),
+        ("/" + "a?" * 20, "too many ways"),
+        ("/(?=x)", "look-around"),
+        ("/(?i)x", ""),
+        ("/a*?", "lazy"),
+        ("/\\bx", "\\b is not known"),
+        ("/[[:alpha:]]", "classes"),
+        ("/[a", "not a regular expression"),
+        ("/" + "a" * MAX_LENGTH, "at most 200"),
+    ],
+)
+def test_what_could_keep_nginx_busy_or_means_something_else_there_is_refused(text, words):
+    found = objection(text)
+    assert found is not None
+    assert words in found
+
+
+@given(text=st.text(alphabet=st.sampled_from("/ab.*+?|(){}[]\\^$:-0dw,="), max_size=40))
+def test_what_is_taken_is_an_expression(text):
+    if objection(text) is None:
+        re.compile(text)
