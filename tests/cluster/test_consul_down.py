@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cluster.support.consul_servers import scale_servers
-from cluster.support.shop import HOST
+from cluster.support.consul_servers import scale_servers, silent
+from cluster.support.shop import APP, HOST, INSTANCES, LAYERS, TEST_SERVER_HTTP, TEST_SERVER_THRIFT
 from cluster.support.traffic import ask, traffic
 from cluster.support.waiting import wait_for
 
@@ -111,3 +111,17 @@ def test_a_rejected_edit_a_restart_without_consul_and_a_move_cost_nothing(
         shop.bring_back()
         shop.wait_backends(3)
     assert not sent.failures, sent.explain()
+
+
+def test_connections_to_consul_that_fall_silent_are_made_anew(cluster: Cluster, shop: Shop):
+    """A blocking query on such a connection would be answered by nobody for five minutes."""
+    with silent(cluster):
+        for service in (APP, TEST_SERVER_HTTP, TEST_SERVER_THRIFT):
+            shop.take_out(min(shop.instances(service)), service)
+        wait_for(
+            lambda: all(
+                len(shop.backends(service, LAYERS[service])) == count - 1
+                for service, count in INSTANCES.items()
+            ),
+            what="nginx has one less of each",
+        )

@@ -20,6 +20,7 @@ from yarl import URL
 
 from consul_nginx.consul.errors import ConsulRefused, ConsulUnavailable
 from consul_nginx.consul.metering import metered
+from consul_nginx.consul.sockets import watchful_socket
 
 Params = Sequence[tuple[str, str]]
 Callback = Callable[[Response], Any]
@@ -50,7 +51,11 @@ class PooledTransport(HTTPClient):  # type: ignore[misc] # python-consul2 has no
         """
         self._base = URL(address)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=tls_context(ca_file=ca_file)),
+            connector=aiohttp.TCPConnector(
+                limit=MAX_CONNECTIONS,
+                ssl=tls_context(ca_file=ca_file),
+                socket_factory=watchful_socket,
+            ),
             trust_env=False,
         )
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cluster.harness.cluster import Cluster
+    from cluster.harness.node import Node
+
+_SILENT = "SILENT"
 
 
 def scale_servers(cluster: Cluster, count: int) -> None:
@@ -45,6 +48,40 @@ def cut_off(cluster: Cluster) -> Iterator[None]:
     finally:
         for node in cluster.nodes:
             run([*node.entering(), "iptables", "-D", *rule])
+
+
+@contextmanager
+def silent(cluster: Cluster) -> Iterator[None]:
+    """The connections that pods have to Consul carry nothing while the context lasts.
+
+    Nobody is told, as when the machine at the other end is off. New connections work.
+    """
+    for node in cluster.nodes:
+        tables = [*node.entering(), "iptables"]
+        run([*tables, "-N", _SILENT])
+        for address, port in _connections(node):
+            there = ("-s", address, "--sport", port, "--dport", str(CONSUL_PORT))
+            back = ("-d", address, "--dport", port, "--sport", str(CONSUL_PORT))
+            for direction in (there, back):
+                run([*tables, "-A", _SILENT, "-p", "tcp", *direction, "-j", "DROP"])
+        run([*tables, "-I", "FORWARD", "-j", _SILENT])
+    try:
+        yield
+    finally:
+        for node in cluster.nodes:
+            for words in (["-D", "FORWARD", "-j", _SILENT], ["-F", _SILENT], ["-X", _SILENT]):
+                run([*node.entering(), "iptables", *words])
+
+
+def _connections(node: Node) -> list[tuple[str, str]]:
+    """Addresses and ports from which somebody is connected to Consul through a node."""
+    port = ("--orig-port-dst", str(CONSUL_PORT), "--state", "ESTABLISHED")
+    listed = run([*node.entering(), "conntrack", "-L", "-p", "tcp", *port]).stdout
+    # The connection as it was opened comes first in each line, then what answers look like.
+    return [
+        (line.partition(" src=")[2].split()[0], line.partition(" sport=")[2].split()[0])
+        for line in listed.splitlines()
+    ]
 
 
 def kill_leader(cluster: Cluster) -> None:
