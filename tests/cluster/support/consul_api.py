@@ -17,6 +17,15 @@ def agent_request(agent: str, method: str, path: str, body: Any = None) -> Any:
     return json.loads(text) if text.strip() else None
 
 
+def answers(agent: str) -> bool:
+    """Whether a Consul agent can be asked."""
+    try:
+        agent_request(agent, "GET", "/v1/agent/self")
+    except OSError:
+        return False
+    return True
+
+
 def maintain(agent: str, identity: str, *, enable: bool) -> None:
     """Put one registration of an agent into maintenance mode, or end that."""
     path = f"/v1/agent/service/maintenance/{urllib.parse.quote(identity, safe='')}"

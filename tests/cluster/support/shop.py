@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import urllib.request
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from cluster.harness.settings import REPOSITORY
-from cluster.support.consul_api import agent_request, deregister, in_maintenance, maintain
+from cluster.support.consul_api import (
+    agent_request,
+    answers,
+    deregister,
+    in_maintenance,
+    maintain,
+)
 from cluster.support.waiting import wait_for
 from consul_nginx.model.consul import ServiceQuery
 from consul_nginx.model.mapping import Backend, BackendGroup
@@ -148,8 +155,9 @@ class Shop:
         maintain(instance.agent, instance.id, enable=True)
 
     def bring_back(self) -> None:
-        """End Consul's maintenance mode for everything."""
+        """End Consul's maintenance mode for everything, once every agent is there."""
         for agent in self.consul_agents():
+            wait_for(partial(answers, agent), what=f"Consul's agent {agent} answers")
             for identity in in_maintenance(agent):
                 maintain(agent, identity, enable=False)
 
@@ -203,13 +211,19 @@ class Shop:
 
     def is_programmed(self) -> bool:
         """Whether every nginx pod runs the bundle that the ConfigMap holds."""
-        manifest = json.loads(
-            self.get("configmap", f"{LOAD_BALANCER}-config")["data"]["manifest.json"]
-        )
-        statuses = self.agents()
-        return bool(statuses) and all(
-            (status["serving"] or {}).get("hash") == manifest["hash"] for status in statuses
-        )
+        pods = self.nginx_pods()
+        return bool(pods) and all(self.runs_its_bundle(pod) for pod in pods)
+
+    def runs_its_bundle(self, pod: dict[str, Any]) -> bool:
+        """Whether an nginx pod runs the bundle that the ConfigMap holds; one that is silent not."""
+        data = self.get("configmap", f"{LOAD_BALANCER}-config")["data"]
+        wanted = json.loads(data["manifest.json"])["hash"]
+        address = pod["status"].get("podIP")
+        try:
+            serving = _status(address)["serving"] if address else None
+        except OSError:
+            return False
+        return bool((serving or {}).get("hash") == wanted)
 
     def nginx_pods(self) -> list[dict[str, Any]]:
         """nginx pods that are not on their way out."""
@@ -228,11 +242,7 @@ class Shop:
     def agents(self) -> list[dict[str, Any]]:
         """What the agents of the nginx pods say of themselves."""
         addresses = [pod["status"].get("podIP") for pod in self.nginx_pods()]
-        return [
-            json.loads(fetch(f"http://{address}:{AGENT_PORT}/status"))
-            for address in addresses
-            if address
-        ]
+        return [_status(address) for address in addresses if address]
 
     def reloads(self) -> dict[str, int]:
         """Reloads and restarts of nginx so far, by pod."""
@@ -240,6 +250,12 @@ class Shop:
             str(pod["metadata"]["name"]): status["nginx"]["reloads"] + status["nginx"]["restarts"]
             for pod, status in zip(self.nginx_pods(), self.agents(), strict=True)
         }
+
+
+def _status(address: str) -> dict[str, Any]:
+    """What the agent at a pod's address says of itself."""
+    status: dict[str, Any] = json.loads(fetch(f"http://{address}:{AGENT_PORT}/status"))
+    return status
 
 
 def fetch(url: str) -> str:
