@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +17,7 @@ from consul_nginx.model.bundle import Bundle
 from consul_nginx.model.consul import Health, Observation
 from consul_nginx.model.nginx import Configuration
 from consul_nginx.nginx.render import render
-from nginx.support import Pod
+from nginx.support import Pod, wait_for
 from unit.factories import instance, load_balancer, mapping, planned
 
 # The plan refuses loopback addresses: the rendered ones are exchanged for these.
@@ -138,6 +140,33 @@ def test_no_endpoint_answers_503(serve, instances):
 def test_a_dead_backend_beside_a_living_one_is_not_seen_by_clients(serve, backend):
     address = serve(mapping(), instances=(instance(LIVING), instance(DEAD)), backend=backend)
     assert {ask(address=address, host="x")[0] for _ in range(20)} == {200}
+
+
+def test_a_nginx_that_ends_answers_on_a_kept_connection_and_closes_it_by_word(serve, backend, pod):
+    """Only what was idle for longer than keepaliveGrace is closed without a word."""
+    address = serve(mapping(), instances=(instance(),), backend=backend)
+    kept = http.client.HTTPConnection(address, timeout=5)
+    assert _asked(kept) == (200, "keep-alive")
+    pod.process.send_signal(signal.SIGQUIT)
+    wait_for(lambda: _refused(address), why="no worker listens any more")
+    assert _asked(kept) == (200, "close")
+
+
+def _asked(connection: http.client.HTTPConnection) -> tuple[int, str | None]:
+    connection.request("GET", "/")
+    with connection.getresponse() as answer:
+        answer.read()
+        return answer.status, answer.getheader("Connection")
+
+
+def _refused(address: str) -> bool:
+    other = http.client.HTTPConnection(address, timeout=5)
+    try:
+        other.connect()
+    except ConnectionRefusedError:
+        return True
+    other.close()
+    return False
 
 
 def test_a_host_name_of_253_characters_loads(serve, backend):

@@ -5,7 +5,10 @@ out to be closed, and nginx tries a GET on another instance; neither does so for
 sent, so whatever is lost on the way is seen here.
 
 Go also keeps to as few connections as it can. Each of ``connections`` therefore has a host name of
-its own, which is no more than the name of its pool: all lead to the targets' addresses.
+its own, which is no more than the name of its pool: all lead to the targets' addresses. A pool
+keeps one connection; what it opens beside it, while answers are slow, it closes after use. Kept as
+well, those would be idle until answers are slow again, and nginx promises to answer only on what
+was idle for less than ``keepaliveGrace`` (docs/tasks.md).
 """
 
 from __future__ import annotations
@@ -123,7 +126,7 @@ def _start(
     env = {"PATH": os.environ["PATH"]}
     command = [
         program, "attack", f"-rate={rate}/1s", f"-duration={LONGEST_S}s",
-        f"-timeout={TIMEOUT_S}s", "-max-body=0", *leads,
+        f"-timeout={TIMEOUT_S}s", "-max-body=0", "-connections=1", *leads,
     ]  # fmt: skip
     attack = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     encode = subprocess.Popen(
