@@ -461,3 +461,47 @@ def test_silent_sessions_end(feature: Load):
 
 def test_what_a_listener_allows_is_served(feature: Load):
     assert feature("allowed").backend(host="www.shop.example") == 1
+
+
+def test_clients_are_told_apart_by_their_addresses(feature: Load):
+    nginx = feature("clients")
+    assert nginx.ask("/inside").status == 200
+    assert nginx.ask("/outside").status == 403
+
+
+def test_clients_get_as_much_as_they_may(feature: Load):
+    nginx = feature("clients")
+    assert [nginx.ask("/rare").status for _ in range(4)] == [200, 200, 200, 429]
+    assert [nginx.ask("/users", X_User=user).status for user in "aab"] == [200, 429, 200]
+    wait, begun = threading.Event(), threading.Event()
+
+    def slowly(handler: Echo, asked: dict[str, Any]) -> None:
+        begun.set()
+        wait.wait(10)
+        echo(handler, asked)
+
+    nginx.http[1].reply = slowly
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        first = pool.submit(nginx.ask, "/single")
+        assert begun.wait(10)
+        try:
+            assert nginx.ask("/single").status == 429
+        finally:
+            wait.set()
+        assert first.result().status == 200
+    with nginx.connect("tcp") as first, nginx.connect("tcp") as second:
+        first.sendall(b"hello\n")
+        assert first.makefile().readline() == "2 hello hello\n"
+        assert second.recv(100) == b""
+
+
+def test_a_client_stays_with_its_instance(feature: Load):
+    nginx = feature("sticky")
+    first = nginx.ask()
+    cookie = first.headers["set-cookie"]
+    assert {"httponly", "secure", "path=/", "max-age=3600"} <= {
+        part.strip().lower() for part in cookie.split(";")
+    }
+    route = cookie.partition(";")[0]
+    assert {nginx.backend(Cookie=route) for _ in range(9)} == {first.asked["backend"]}
+    assert {nginx.backend() for _ in range(9)} == {1, 2, 3}

@@ -87,13 +87,26 @@ class Keepalive:
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
+class Sticky:
+    """A cookie that keeps a client with its endpoint.
+
+    ``max_age`` in seconds, None: until the browser is closed.
+    """
+
+    cookie: str
+    max_age: float | None = None
+    secure: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
 class Balancing:
-    """How requests are spread; ``max_connections`` per endpoint and worker zone, 0: no limit."""
+    """How requests are spread; ``max_connections`` per endpoint of each nginx, 0: no limit."""
 
     algorithm: Algorithm = Algorithm.ROUND_ROBIN
     hash_key: HashKey = HashKey()
     max_connections: int = 0
     keepalive: Keepalive = Keepalive()
+    sticky: Sticky | None = None
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -201,6 +214,32 @@ class Gzip:
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
+class AccessControl:
+    """Networks of clients: ``deny`` comes first; with any in ``allow`` all others are denied."""
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class RequestLimit:
+    """Requests per second or minute of those who have the same key."""
+
+    rate: int
+    per_minute: bool
+    burst: int
+    key: HashKey
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Limits:
+    """Of each client and each nginx; ``connections`` 0: no limit."""
+
+    requests: RequestLimit | None = None
+    connections: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
 class Traffic:
     """How requests and answers are passed on.
 
@@ -219,6 +258,8 @@ class Traffic:
     request_headers: Headers = Headers()
     response_headers: Headers = Headers()
     replace_prefix: str = ""
+    access_control: AccessControl = AccessControl()
+    limits: Limits = Limits()
     idle_timeout: float | None = None
     send_proxy_protocol: bool = False
 

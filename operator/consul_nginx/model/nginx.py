@@ -33,10 +33,14 @@ class Upstream:
 
 @dataclass(frozen=True, kw_only=True)
 class Proxy:
-    """Requests go on to an upstream."""
+    """Requests go on to an upstream.
+
+    ``limited`` names what is counted for its limits: other mappings' requests don't count.
+    """
 
     upstream: str
     traffic: Traffic
+    limited: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +97,7 @@ class StreamListener:
     udp: bool
     upstream: str
     traffic: Traffic = field(default_factory=Traffic)
+    limited: str = ""
     client_address: ClientAddress | None = None
     access_log: AccessLog = field(default_factory=AccessLog)
 

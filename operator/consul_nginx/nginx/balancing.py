@@ -32,8 +32,8 @@ def method(upstream: Upstream) -> list[Token]:
                 return [directive("hash", quoted(_CLIENT))]
             return [directive("ip_hash")]
         case Algorithm.CONSISTENT_HASH:
-            key = quoted(_key(upstream.balancing.hash_key))
-            return [directive("hash", key, tokens.word("consistent"))]
+            chosen = quoted(key(upstream.balancing.hash_key))
+            return [directive("hash", chosen, tokens.word("consistent"))]
 
 
 def keepalive(upstream: Upstream) -> list[Token]:
@@ -65,8 +65,22 @@ def limits(upstream: Upstream) -> Token:
     return Token(" ".join(words))
 
 
-def _key(key: HashKey) -> Variable:
-    if (prefix := _PREFIXES.get(key.type)) is None:
-        return Variable(_VARIABLES[key.type])
-    # nginx's names of cookies and parameters keep their dashes only when they are written so.
-    return Variable(prefix + key.name.lower().replace("-", "_"))
+def sticky(upstream: Upstream) -> list[Token]:
+    """The cookie that keeps a client with its endpoint; in OSS nginx since 1.29.6."""
+    kept = upstream.balancing.sticky
+    if kept is None:
+        return []
+    words = [tokens.word("cookie"), tokens.header_name(kept.cookie)]
+    if kept.max_age is not None:
+        age = tokens.number(round(kept.max_age), low=1, high=31_536_000)
+        words.append(tokens.joined(Token("expires="), age, Token("s")))
+    words += [Token("path=/"), tokens.word("httponly"), Token("samesite=lax")]
+    words += [tokens.word("secure")] if kept.secure else []
+    return [directive("sticky", *words)]
+
+
+def key(chosen: HashKey) -> Variable:
+    """The variable with what of a request is hashed or counted."""
+    if (prefix := _PREFIXES.get(chosen.type)) is None:
+        return Variable(_VARIABLES[chosen.type])
+    return Variable(prefix + chosen.name.lower().replace("-", "_"))

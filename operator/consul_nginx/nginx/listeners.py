@@ -8,9 +8,9 @@ from typing import Any
 from consul_nginx.model.kubernetes import IpFamily
 from consul_nginx.model.listener import AccessLog, ClientAddress, LogFormat
 from consul_nginx.model.mapping import Redirect, Retries, Timeouts
-from consul_nginx.model.nginx import Configuration, HttpListener, StreamListener, VirtualHost
+from consul_nginx.model.nginx import Configuration, HttpListener, Proxy, StreamListener, VirtualHost
 from consul_nginx.model.variables import parts
-from consul_nginx.nginx import tokens
+from consul_nginx.nginx import limits, tokens
 from consul_nginx.nginx.environment import template
 from consul_nginx.nginx.locations import Forwarded, directives, location, matches, upstream_name
 from consul_nginx.nginx.tokens import Token, directive, quoted
@@ -52,6 +52,7 @@ def http(listener: HttpListener, *, configuration: Configuration) -> str:
         trusted=[]
         if client is None or forwarded.is_default
         else [tokens.network(item) for item in client.trusted],
+        zones=_zones(listener),
         servers=servers,
     )
 
@@ -67,10 +68,32 @@ def stream(listener: StreamListener, *, configuration: Configuration) -> str:
         settings=[
             *_access_log(listener.access_log, identity=listener.id),
             *_trusted(client),
+            *limits.directives(
+                access_control=listener.traffic.access_control,
+                limits=listener.traffic.limits,
+                limited=listener.limited,
+                http=False,
+            ),
             *_session(listener),
         ],
+        zones=list(limits.zones(listener.traffic.limits, limited=listener.limited)),
         upstream=upstream_name(listener.upstream),
     )
+
+
+def _zones(listener: HttpListener) -> list[Token]:
+    """Of all mappings, each once: one mapping can have several hosts."""
+    proxies = {
+        route.action.limited: route.action
+        for host in listener.hosts
+        for route in host.routes
+        if isinstance(route.action, Proxy)
+    }
+    return [
+        zone
+        for limited, proxy in sorted(proxies.items())
+        for zone in limits.zones(proxy.traffic.limits, limited=limited)
+    ]
 
 
 def _forwarded(listener: HttpListener) -> Forwarded:

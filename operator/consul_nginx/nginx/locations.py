@@ -17,7 +17,7 @@ from consul_nginx.model.mapping import (
 )
 from consul_nginx.model.nginx import Proxy, Reply, Route
 from consul_nginx.model.variables import Variable, parts
-from consul_nginx.nginx import tokens
+from consul_nginx.nginx import limits, tokens
 from consul_nginx.nginx.tokens import Token, directive, quoted
 
 _ON, _OFF = tokens.word("on"), tokens.word("off")
@@ -63,7 +63,17 @@ def directives(*, route: Route, forwarded: Forwarded, bare: bool) -> list[Token]
     if isinstance(action, Reply):
         return [*_response_headers(action.headers), *_reply(action, forwarded=forwarded)]
     uri = _uri(action.traffic.replace_prefix, bare=bare)
-    return [*_traffic(action.traffic, forwarded=forwarded), *_pass(action, uri=uri)]
+    clients = limits.directives(
+        access_control=action.traffic.access_control,
+        limits=action.traffic.limits,
+        limited=action.limited,
+        http=True,
+    )
+    return [
+        *clients,
+        *_traffic(action.traffic, forwarded=forwarded),
+        *_pass(action, uri=uri),
+    ]
 
 
 def _uri(replacement: str, *, bare: bool) -> list[Token]:

@@ -110,7 +110,7 @@ def _upstreams(endpoints: Mapping[Upstream, str], *, layer: Layer) -> str:
                 "zone_size": tokens.kilobytes(_zone_kilobytes(text.count("\n"))),
                 "method": balancing.method(upstream),
                 "endpoints_file": tokens.file_name(_endpoints_file(upstream)),
-                "keepalive": balancing.keepalive(upstream),
+                "settings": [*balancing.sticky(upstream), *balancing.keepalive(upstream)],
             }
             for upstream, text in endpoints.items()
             if upstream.layer is layer

@@ -185,12 +185,21 @@ def _host(*, hostname: str | None, routes: tuple[Route, ...]) -> VirtualHost:
 
 def _route(mapping: ServiceMapping) -> Route:
     if mapping.group is not None:
-        proxy = Proxy(upstream=upstream_id(mapping.group), traffic=mapping.traffic)
+        proxy = Proxy(
+            upstream=upstream_id(mapping.group),
+            traffic=mapping.traffic,
+            limited=_limited(mapping),
+        )
         return Route(path=mapping.path, action=proxy)
     if mapping.answer is None:
         raise ValueError(f"mapping {mapping.meta.ref} has neither backends nor an answer")
     reply = Reply(answer=mapping.answer, headers=mapping.traffic.response_headers)
     return Route(path=mapping.path, action=reply)
+
+
+def _limited(mapping: ServiceMapping) -> str:
+    """Identity of a mapping where something of it is counted."""
+    return hashlib.sha256(str(mapping.meta.ref).encode()).hexdigest()[:16]
 
 
 def _stream_listener(*, listener: Listener, mapping: ServiceMapping) -> StreamListener:
@@ -202,6 +211,7 @@ def _stream_listener(*, listener: Listener, mapping: ServiceMapping) -> StreamLi
         udp=listener.protocol is Protocol.UDP,
         upstream=upstream_id(mapping.group, Layer.STREAM),
         traffic=mapping.traffic,
+        limited=_limited(mapping),
         client_address=listener.client_address,
         access_log=listener.access_log,
     )

@@ -62,6 +62,25 @@ class Keepalive(SpecModel):
     ] = "60s"
 
 
+class Sticky(SpecModel):
+    """A cookie of nginx's that keeps a client with the instance it had first."""
+
+    cookie: Annotated[
+        str,
+        StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", max_length=64),
+        Field(description="Name of the cookie."),
+    ]
+    max_age: (
+        Annotated[
+            str,
+            Between(low="1s", high="8760h"),
+            Field(description="How long it is kept; by default until the browser is closed."),
+        ]
+        | None
+    ) = None
+    secure: Annotated[bool, Field(description="It is sent over HTTPS only.")] = False
+
+
 class Balancing(SpecModel):
     """How requests are spread over endpoints."""
 
@@ -97,6 +116,10 @@ class Balancing(SpecModel):
     keepalive: Annotated[Keepalive, Field(description="Connections that are kept (HTTP).")] = (
         Keepalive()
     )
+    sticky: Annotated[
+        Sticky | None,
+        Field(description="Keeps a client with its instance while that is served (HTTP)."),
+    ] = None
 
 
 class Health(SpecModel):
@@ -135,7 +158,15 @@ def balancing(spec: Balancing) -> model.Balancing:
             requests=spec.keepalive.requests,
             timeout=seconds(spec.keepalive.timeout),
         ),
+        sticky=_sticky(spec.sticky),
     )
+
+
+def _sticky(spec: Sticky | None) -> model.Sticky | None:
+    if spec is None:
+        return None
+    max_age = seconds(spec.max_age) if spec.max_age is not None else None
+    return model.Sticky(cookie=spec.cookie, max_age=max_age, secure=spec.secure)
 
 
 def health(spec: Health) -> model.Health:

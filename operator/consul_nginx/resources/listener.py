@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from consul_nginx.model import listener as model
 from consul_nginx.model.variables import STREAM_VARIABLES, VARIABLES, unknown_variable
 from consul_nginx.resources.base import FieldError, SpecModel
-from consul_nginx.resources.texts import DnsLabel
+from consul_nginx.resources.texts import DnsLabel, Network
 
 FORMAT_MISSING = "format own needs a template, the other formats have none"
 HTTP_FIELDS_ONLY = "http2, httpsRedirect and realIp are for listeners that speak HTTP"
@@ -21,18 +20,6 @@ Pattern = Annotated[
 ]
 
 
-def _network(text: str) -> str:
-    try:
-        return str(ipaddress.ip_network(text))
-    except ValueError as error:
-        raise ValueError(f"must be a network such as 10.0.0.0/8: {error}") from error
-
-
-Network = Annotated[
-    str,
-    StringConstraints(pattern=r"^[0-9a-fA-F.:]{2,39}(/[0-9]{1,3})?$"),
-    AfterValidator(_network),
-]
 Networks = Annotated[
     tuple[Network, ...],
     Field(

@@ -11,6 +11,7 @@ from consul_nginx.model import mapping as model
 from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.resources import backends as targets
 from consul_nginx.resources import balancing as spreading
+from consul_nginx.resources import limits as limiting
 from consul_nginx.resources import traffic as passing
 from consul_nginx.resources.base import FieldError, Invalid, SpecModel, parse_meta, problems_of
 from consul_nginx.resources.headers import HEADERS_RULES, Headers, headers
@@ -29,7 +30,8 @@ _HTTP_ONLY = (
 _STREAM_ONLY = ("send_proxy_protocol",)
 _FOR_BACKENDS = (
     "fallback", "balancing", "health", "backend_protocol", "timeouts", "retries", "max_body_size",
-    "buffering", "gzip", "websocket", "request_headers", "replace_prefix", "send_proxy_protocol",
+    "buffering", "gzip", "websocket", "request_headers", "replace_prefix", "access_control",
+    "limits", "send_proxy_protocol",
 )  # fmt: skip
 
 
@@ -157,6 +159,16 @@ class ServiceMappingSpec(SpecModel):
         Annotated[str, StringConstraints(pattern=PLAIN_PATH, max_length=512)] | None,
         Field(description="What backends see in place of the path's prefix, such as /."),
     ] = None
+    access_control: Annotated[
+        limiting.AccessControl | None,
+        Field(
+            description="Addresses of clients that are served.",
+            json_schema_extra={"x-kubernetes-validations": limiting.ACCESS_RULES},
+        ),
+    ] = None
+    limits: Annotated[limiting.Limits, Field(description="How much each client may ask for.")] = (
+        limiting.Limits()
+    )
     send_proxy_protocol: Annotated[
         bool,
         Field(description="Tell TCP backends of the client's address by the PROXY protocol."),
@@ -223,7 +235,7 @@ def parse_service_mapping(raw: Mapping[str, Any]) -> model.ServiceMapping | Inva
         group=_group(spec) if spec.backends else None,
         answer=targets.answer(redirect=spec.redirect, fixed_response=spec.fixed_response),
         traffic=_traffic(spec),
-        http_fields=_in_use(spec, _HTTP_ONLY),
+        http_fields=(*_in_use(spec, _HTTP_ONLY), *_http_parts(spec)),
         stream_fields=_in_use(spec, _STREAM_ONLY),
     )
 
@@ -255,6 +267,8 @@ def _traffic(spec: ServiceMappingSpec) -> model.Traffic:
         request_headers=headers(spec.request_headers),
         response_headers=headers(spec.response_headers),
         replace_prefix=spec.replace_prefix or "",
+        access_control=limiting.access_control(spec.access_control),
+        limits=limiting.limits(spec.limits),
         idle_timeout=passing.idle_timeout(spec.timeouts),
         send_proxy_protocol=spec.send_proxy_protocol,
     )
@@ -268,3 +282,13 @@ def _in_use(spec: ServiceMappingSpec, names: tuple[str, ...]) -> tuple[str, ...]
         for name in names
         if getattr(spec, name) != fields[name].default
     )
+
+
+def _http_parts(spec: ServiceMappingSpec) -> tuple[str, ...]:
+    """Parts of fields for all listeners that only those which speak HTTP understand."""
+    parts = {
+        "spec.limits.requests": spec.limits.requests is not None,
+        "spec.balancing.sticky": spec.balancing.sticky is not None,
+        "spec.balancing.hashKey": spec.balancing.hash_key.type != "ClientIP",
+    }
+    return tuple(name for name, in_use in parts.items() if in_use)
