@@ -21,8 +21,10 @@ from consul_nginx.nginx.render import render
 from nginx.support import Pod, free_port
 from unit.features import Feature, manifests
 
-# The plan refuses loopback addresses: the rendered ones are exchanged for these.
-_IN_CONSUL, _HERE = "10.244.0.", "127.1.0."
+# The plan refuses loopback addresses: the rendered ones are exchanged for these, which no other
+# process that runs these tests has.
+_IN_CONSUL = "10.244.0."
+HERE = f"127.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250}."
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -198,7 +200,7 @@ def served(pod: Pod, name: str, *, own: frozenset[int] = frozenset()) -> Iterato
         for kind, number, port in sorted(places):
             if number in own:
                 continue
-            place = (f"{_HERE}{number}", port)
+            place = (f"{HERE}{number}", port)
             if kind == "http":
                 here.http[number] = HttpBackend(number=number)
                 server: Any = _Http(place, Echo)
@@ -220,7 +222,7 @@ def _number(endpoint: Endpoint) -> int:
 
 def _local(pod: Pod, configuration: Configuration) -> Bundle:
     bundle = render(configuration=configuration, layout=pod.layout)
-    files = {name: text.replace(_IN_CONSUL, _HERE) for name, text in bundle.files.items()}
+    files = {name: text.replace(_IN_CONSUL, HERE) for name, text in bundle.files.items()}
     if os.geteuid() == 0:
         # Else the workers of a nginx started as root have another uid, and can't reach its sockets.
         files["nginx.conf"] = f"user root;\n{files['nginx.conf']}"

@@ -23,7 +23,7 @@ import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from nginx.served import Echo, Served, echo, says, served
+from nginx.served import HERE, Echo, Served, echo, says, served
 from nginx.support import Pod, wait_for
 from unit.certificates import certificate, pem
 
@@ -327,7 +327,7 @@ def greeter(*, port: int, number: int, credentials: grpc.ServerCredentials | Non
     )
     server = grpc.server(ThreadPoolExecutor(max_workers=2))
     server.add_generic_rpc_handlers((handler,))
-    address = f"127.1.0.{number}:{port}"
+    address = f"{HERE}{number}:{port}"
     if credentials is None:
         server.add_insecure_port(address)
     else:
@@ -356,7 +356,7 @@ def test_backends_that_encrypt_are_spoken_to(feature: Load, tmp_path: Path):
     (tmp_path / "pem").write_bytes(pem(own) + signed)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "pem")
-    secure = socket.create_server(("127.1.0.1", 8443))
+    secure = socket.create_server((f"{HERE}1", 8443))
     names: list[str | None] = []
     context.sni_callback = lambda _, name, __: names.append(name)
 
@@ -505,3 +505,36 @@ def test_a_client_stays_with_its_instance(feature: Load):
     route = cookie.partition(";")[0]
     assert {nginx.backend(Cookie=route) for _ in range(9)} == {first.asked["backend"]}
     assert {nginx.backend() for _ in range(9)} == {1, 2, 3}
+
+
+def test_pages_of_allowed_sites_read_answers(feature: Load):
+    nginx = feature("cors")
+    nginx.http[1].reply = says(200, "x", {"Access-Control-Allow-Origin": "https://backend.example"})
+
+    def allowed(path: str, origin: str) -> str | None:
+        return nginx.ask(path, Origin=origin).headers.get("access-control-allow-origin")
+
+    for origin in ("https://shop.example", "https://a.b.shop.example:8443"):
+        assert allowed("/api", origin) == origin
+        assert allowed("/public", origin) == "*"
+    for origin in (
+        "http://shop.example", "https://evil-shop.example:8443", "https://a.shop.example",
+        "https://a.shopxexample:8443", "https://shop.example.evil", "null",
+    ):  # fmt: skip
+        assert allowed("/api", origin) is None
+    asked = len(nginx.http[1].asked)
+    question = {"Origin": "https://shop.example", "Access_Control_Request_Method": "PUT"}
+    answer = nginx.ask("/api", method="OPTIONS", **question)
+    assert answer.status == 204
+    told = {
+        name.removeprefix("access-control-"): value
+        for name, value in answer.headers.items()
+        if name.startswith("access-control-")
+    }
+    assert told == {
+        "allow-origin": "https://shop.example", "allow-methods": "GET, PUT", "max-age": "600",
+        "allow-headers": "Content-Type, X-Token", "allow-credentials": "true",
+        "expose-headers": "X-Total",
+    }  # fmt: skip
+    assert len(nginx.http[1].asked) == asked, "no backend was asked"
+    assert nginx.ask("/api", method="OPTIONS").status == 501, "a backend's own to answer"

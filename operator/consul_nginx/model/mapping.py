@@ -240,6 +240,18 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
+class Cors:
+    """Origins whose pages may read answers; ``max_age`` in seconds."""
+
+    origins: tuple[str, ...]
+    methods: tuple[str, ...]
+    headers: tuple[str, ...]
+    exposed: tuple[str, ...]
+    credentials: bool
+    max_age: float
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
 class Traffic:
     """How requests and answers are passed on.
 
@@ -260,6 +272,7 @@ class Traffic:
     replace_prefix: str = ""
     access_control: AccessControl = AccessControl()
     limits: Limits = Limits()
+    cors: Cors | None = None
     idle_timeout: float | None = None
     send_proxy_protocol: bool = False
 

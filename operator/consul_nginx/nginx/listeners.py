@@ -10,7 +10,7 @@ from consul_nginx.model.listener import AccessLog, ClientAddress, LogFormat
 from consul_nginx.model.mapping import Redirect, Retries, Timeouts
 from consul_nginx.model.nginx import Configuration, HttpListener, Proxy, StreamListener, VirtualHost
 from consul_nginx.model.variables import parts
-from consul_nginx.nginx import limits, tokens
+from consul_nginx.nginx import cors, limits, tokens
 from consul_nginx.nginx.environment import template
 from consul_nginx.nginx.locations import Forwarded, directives, location, matches, upstream_name
 from consul_nginx.nginx.tokens import Token, directive, quoted
@@ -94,6 +94,18 @@ def _zones(listener: HttpListener) -> list[Token]:
         for limited, proxy in sorted(proxies.items())
         for zone in limits.zones(proxy.traffic.limits, limited=limited)
     ]
+
+
+def cors_maps(configuration: Configuration) -> list[Token]:
+    """Variables that tell of allowed origins: listeners share them."""
+    found = {
+        route.action.traffic.cors
+        for listener in configuration.listeners
+        for host in listener.hosts
+        for route in host.routes
+        if isinstance(route.action, Proxy) and route.action.traffic.cors is not None
+    }
+    return [line for item in sorted(found) for line in cors.maps(item)]
 
 
 def _forwarded(listener: HttpListener) -> Forwarded:

@@ -17,7 +17,7 @@ from consul_nginx.model.mapping import (
 )
 from consul_nginx.model.nginx import Proxy, Reply, Route
 from consul_nginx.model.variables import Variable, parts
-from consul_nginx.nginx import limits, tokens
+from consul_nginx.nginx import cors, limits, tokens
 from consul_nginx.nginx.tokens import Token, directive, quoted
 
 _ON, _OFF = tokens.word("on"), tokens.word("off")
@@ -113,6 +113,8 @@ def _traffic(traffic: Traffic, *, forwarded: Forwarded) -> Iterator[Token]:
     for name in sorted({*traffic.response_headers.remove, *_names(traffic.response_headers)}):
         yield directive(f"{module}_hide_header", tokens.header_name(name))
     yield from _response_headers(traffic.response_headers)
+    if traffic.cors is not None:
+        yield from cors.directives(traffic.cors, module=module)
 
 
 def _timeouts(timeouts: Timeouts, *, module: str) -> Iterator[Token]:

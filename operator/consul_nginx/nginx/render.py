@@ -86,6 +86,7 @@ def _main(*, configuration: Configuration, layout: Layout) -> str:
         temp_folder=tokens.pod_path(layout.temp),
         keepalive_grace=tokens.duration(configuration.reload.keepalive_grace),
         shutdown_timeout=tokens.duration(configuration.reload.shutdown_timeout),
+        cors_maps=listeners.cors_maps(configuration),
         hash_file=tokens.file_name(HASH_FILE),
         http_files=_includes(UPSTREAMS_FILE, configuration.listeners),
         stream_files=_includes(STREAM_UPSTREAMS_FILE, configuration.streams)

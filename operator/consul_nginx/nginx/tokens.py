@@ -196,6 +196,26 @@ def spaced(*tokens: Token) -> Token:
     return Token(" ".join(map(str, tokens)))
 
 
+def entry(key: Token, value: Token) -> Token:
+    """A line of a ``map``."""
+    return Token(f"{key} {value};")
+
+
+def block(head: Token, *lines: Token) -> Token:
+    """A directive with a block, on one line."""
+    return Token(f"{head} {{ {' '.join(map(str, lines))} }}")
+
+
+def origins_below(*, scheme: str, host: str) -> Token:
+    """Expression of a ``map`` for the origins whose host is below a name, without its port."""
+    if scheme not in ("http", "https"):
+        raise UnsafeTokenError(f"not a scheme: {scheme[:80]!r}")
+    name, _, number = host.partition(":")
+    checked = str(hostname(name)).replace(".", "\\\\.")
+    end = f":{port(int(number))}" if number else ""
+    return Token(f'"~^{scheme}://[a-z0-9.-]+\\\\.{checked}{end}$"')
+
+
 def directive(name: str, *arguments: Token) -> Token:
     """A whole simple directive of nginx's; ``name`` is never a user's."""
     checked = _matching(kind="directive", pattern=_DIRECTIVE, text=name)

@@ -14,6 +14,7 @@ from consul_nginx.resources import balancing as spreading
 from consul_nginx.resources import limits as limiting
 from consul_nginx.resources import traffic as passing
 from consul_nginx.resources.base import FieldError, Invalid, SpecModel, parse_meta, problems_of
+from consul_nginx.resources.cors import CORS_RULES, Cors, cors
 from consul_nginx.resources.headers import HEADERS_RULES, Headers, headers
 from consul_nginx.resources.matching import PATH_RULES, PLAIN_PATH, Hostname, Path, path
 from consul_nginx.resources.texts import DnsLabel
@@ -26,12 +27,13 @@ REPLACES_PREFIX = "replacePrefix needs a path of type Prefix and a backendProtoc
 _HTTP_ONLY = (
     "hostnames", "path", "redirect", "fixed_response", "backend_protocol", "max_body_size",
     "buffering", "gzip", "websocket", "request_headers", "response_headers", "replace_prefix",
+    "cors",
 )  # fmt: skip
 _STREAM_ONLY = ("send_proxy_protocol",)
 _FOR_BACKENDS = (
     "fallback", "balancing", "health", "backend_protocol", "timeouts", "retries", "max_body_size",
     "buffering", "gzip", "websocket", "request_headers", "replace_prefix", "access_control",
-    "limits", "send_proxy_protocol",
+    "limits", "cors", "send_proxy_protocol",
 )  # fmt: skip
 
 
@@ -169,6 +171,13 @@ class ServiceMappingSpec(SpecModel):
     limits: Annotated[limiting.Limits, Field(description="How much each client may ask for.")] = (
         limiting.Limits()
     )
+    cors: Annotated[
+        Cors | None,
+        Field(
+            description="Pages of other sites that may read answers.",
+            json_schema_extra={"x-kubernetes-validations": CORS_RULES},
+        ),
+    ] = None
     send_proxy_protocol: Annotated[
         bool,
         Field(description="Tell TCP backends of the client's address by the PROXY protocol."),
@@ -269,6 +278,7 @@ def _traffic(spec: ServiceMappingSpec) -> model.Traffic:
         replace_prefix=spec.replace_prefix or "",
         access_control=limiting.access_control(spec.access_control),
         limits=limiting.limits(spec.limits),
+        cors=cors(spec.cors),
         idle_timeout=passing.idle_timeout(spec.timeouts),
         send_proxy_protocol=spec.send_proxy_protocol,
     )
