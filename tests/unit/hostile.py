@@ -104,6 +104,15 @@ INSTANCES = [
     Row("Service.Tags", "no list", NOT_READ),
     Row("Service.Meta", {"a": "} evil {\n$host"}, NOT_READ),
     Row("Service.Meta", [], NOT_READ),
+    Row(
+        "Service.Meta",
+        {
+            "consul_nginx_cluster": "$host",
+            "consul_nginx_namespace": "../..",
+            "consul_nginx_pod_uid": "; } evil {\n",
+        },
+        NOT_WRITTEN,
+    ),
     Row("Service.SocketPath", "/run/evil.sock", NOT_READ),
     Row("Node.Node", "node; } evil {\n", NOT_WRITTEN),
     Row("Node.Node", LONG, NOT_WRITTEN),

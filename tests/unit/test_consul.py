@@ -10,7 +10,7 @@ from consul_nginx.consul.client import ConsulClient
 from consul_nginx.consul.errors import ConsulRefused, ConsulUnavailable
 from consul_nginx.consul.health import aggregate, parse_instances
 from consul_nginx.consul.transport import PooledTransport
-from consul_nginx.model.consul import Health, ServiceQuery
+from consul_nginx.model.consul import NO_POD, Health, PodMark, ServiceQuery
 
 
 @pytest.fixture
@@ -143,6 +143,34 @@ def test_an_instance_without_address_has_its_nodes():
     }
     [found] = parse_instances([entry])
     assert (found.address, found.port, found.weight) == ("10.0.0.7", 80, 5)
+
+
+MARKS = {
+    "consul_nginx_cluster": "prod-1",
+    "consul_nginx_namespace": "shop",
+    "consul_nginx_pod_uid": "6f1e",
+}
+
+
+def read_with(meta):
+    service = {"ID": "web", "Address": "10.0.0.1", "Port": 80, "Meta": meta}
+    [found] = parse_instances([{"Node": {"Node": "n"}, "Service": service, "Checks": []}])
+    return found
+
+
+def test_the_pod_that_a_registration_names_is_read():
+    found = read_with({**MARKS, "consul_nginx_pod": "web-1", "version": "2"})
+    assert found.pod == PodMark(cluster="prod-1", namespace="shop", uid="6f1e")
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [None, [], "x", {}, {"version": "2"}, {**MARKS, "consul_nginx_pod_uid": ""}]
+    + [{**MARKS, key: value} for key in MARKS for value in (None, 7, ["x"])],
+)
+def test_what_names_no_pod_is_an_instance_all_the_same(meta):
+    found = read_with(meta)
+    assert (found.pod, found.health) == (NO_POD, Health.PASSING)
 
 
 @pytest.mark.parametrize("method", ["put", "post", "delete"])

@@ -17,7 +17,7 @@ ONE_INSTANCE = (instance(),)
 
 def plan(*mappings, instances=ONE_INSTANCE, error=None, remembered=(), **spec):
     observation = Observation(
-        instances=instances, error=error, failing_since="2026-11-22T07:10:00Z" if error else None
+        instances=instances, error=error, failing_since=1795331400.0 if error else None
     )
     return planned(
         load_balancer=load_balancer(**spec),

@@ -10,10 +10,12 @@ import pytest
 from consul_nginx.consul.client import Answer
 from consul_nginx.consul.errors import ConsulRefused, ConsulUnavailable
 from consul_nginx.consul.watch import LONGEST_RETRY_S, REFUSED_RETRY_S, Watch, is_suspicious
-from consul_nginx.model.consul import Health, Observation, ServiceQuery
+from consul_nginx.model.consul import Doubt, Health, Observation, ServiceQuery, Spell
+from consul_nginx.model.history import spell
 from unit.factories import instance
 
 QUERY = ServiceQuery(service="web")
+NOW = 1795331400.0
 ONE, TWO = (instance("10.0.0.1"),), (instance("10.0.0.1"), instance("10.0.0.2"))
 
 
@@ -45,7 +47,7 @@ class Script:
             publish=lambda _, observation: self.published.append(observation),
             failed=lambda *_: None,
             sleep=self.sleep,
-            now=lambda: "2026-11-22T07:00:00Z",
+            now=lambda: NOW,
         )
         with pytest.raises(asyncio.CancelledError):
             await watch.run()
@@ -101,13 +103,42 @@ async def test_an_empty_answer_that_can_not_be_confirmed_changes_nothing():
     assert script.published[-1].instances == ONE
 
 
+async def test_an_emptiness_that_can_not_be_confirmed_is_told_as_a_doubt():
+    down = ConsulUnavailable("no leader")
+    script = await Script((7, ONE), (8, ()), down, (8, ()), down, (8, ()), down).run()
+    assert [(seen.instances, seen.doubt is not None) for seen in script.published] == [
+        (ONE, False),
+        (ONE, True),
+    ]
+    assert script.published[-1].doubt == Doubt(since=NOW, instances=(), history={})
+
+
+async def test_a_doubt_is_over_when_consul_answers_nothing_at_all():
+    down = ConsulUnavailable("no leader")
+    script = await Script((7, ONE), (8, ()), down, down).run()
+    assert [seen.doubt is not None for seen in script.published] == [False, True, False]
+
+
+async def test_a_doubt_is_over_when_consul_tells_of_instances_again():
+    script = await Script((7, ONE), (8, ()), ConsulUnavailable("no leader"), (9, ONE)).run()
+    assert script.published[-1] == Observation(instances=ONE)
+
+
+async def test_when_instances_began_and_ceased_to_be_healthy_is_told_with_them():
+    well, ill = ONE[0], sick(ONE[0])
+    script = await Script((7, (well,)), (8, (ill,)), (8, (ill,)), (9, (well,))).run()
+    spells = [
+        spell(history=seen.history, instance=seen.instances[0], bearable=False)
+        for seen in script.published
+    ]
+    assert spells == [Spell(), Spell(ended=NOW), Spell(began=NOW, returned=True)]
+
+
 async def test_consul_down_keeps_the_instances_and_says_since_when():
     script = await Script(
         (7, ONE), ConsulUnavailable("refused"), ConsulUnavailable("refused")
     ).run()
-    assert script.published[1:] == [
-        Observation(instances=ONE, error="refused", failing_since="2026-11-22T07:00:00Z")
-    ]
+    assert script.published[1:] == [Observation(instances=ONE, error="refused", failing_since=NOW)]
 
 
 async def test_retries_back_off_up_to_a_bound_and_never_end():
@@ -131,6 +162,10 @@ def sick(one):
     return replace(one, health=Health.CRITICAL)
 
 
+def warned(one):
+    return replace(one, health=Health.WARNING)
+
+
 @pytest.mark.parametrize(
     ("before", "now", "suspicious"),
     [
@@ -141,6 +176,8 @@ def sick(one):
         (THREE, tuple(map(sick, THREE)), True),
         (THREE, (sick(THREE[0]), *THREE[1:]), False),
         (tuple(map(sick, THREE)), tuple(map(sick, ONE)), False),
+        (tuple(map(warned, THREE)), tuple(map(sick, THREE)), True),
+        (tuple(map(warned, THREE)), THREE, False),
     ],
 )
 def test_what_loses_most_of_its_instances_at_once_is_asked_again(before, now, suspicious):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
 from consul_nginx.consul.fields import MalformedError, field_of
-from consul_nginx.model.consul import Health, Instance
+from consul_nginx.model.consul import NO_POD, Health, Instance, PodMark
+from consul_nginx.model.registration import META_CLUSTER, META_NAMESPACE, META_POD_UID
 
 _NODE_MAINTENANCE = "_node_maintenance"
 _SERVICE_MAINTENANCE = "_service_maintenance:"
@@ -68,7 +70,19 @@ def _read(entry: Any) -> Instance:
         port=field_of(service, "Port", int, 0),
         health=health,
         weight=field_of(weights, "Warning" if health is Health.WARNING else "Passing", int, 1),
+        pod=_pod(service.get("Meta")),
     )
+
+
+def _pod(meta: Any) -> PodMark:
+    """The Pod that Meta names; part of a mark is none, and costs no instance."""
+    if type(meta) is not dict:
+        return NO_POD
+    marks = [meta.get(key) for key in (META_CLUSTER, META_NAMESPACE, META_POD_UID)]
+    if not all(isinstance(mark, str) and mark for mark in marks):
+        return NO_POD
+    cluster, namespace, uid = map(str, marks)
+    return PodMark(cluster=sys.intern(cluster), namespace=sys.intern(namespace), uid=uid)
 
 
 def _text(entry: Any, part: str, name: str) -> str:

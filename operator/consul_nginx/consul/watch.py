@@ -6,8 +6,9 @@
 
 An empty answer is suspicious: during elections and agent restarts Consul answers 200 with an empty
 list (consul-template issues 1131, 1098). One that is news counts only once a ``consistent`` read,
-which needs a leader, was made; so does one that loses more than half of the passing instances at
-once. Without a leader, what was known before is held.
+which needs a leader, was made; so does one that loses more than half of the healthy instances at
+once. Without a leader, what was known before is held, and the answer is told as a doubt: for how
+long it is none the policy of each mapping says.
 
 So is an answer that is older than what was seen: a leader that has just started answers from its
 log's past, with instances of an hour ago, until it has read all of it. The first answer can't be
@@ -19,14 +20,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from consul_nginx.backoff import Backoff
 from consul_nginx.consul.client import BLOCKING_TIMEOUT_S, Answer
 from consul_nginx.consul.errors import ConsulError, ConsulRefused, ConsulUnavailable
-from consul_nginx.model.consul import UNKNOWN, Health, Instance, Observation, ServiceQuery
+from consul_nginx.model.consul import UNKNOWN, Doubt, History, Instance, Observation, ServiceQuery
+from consul_nginx.model.history import advance, is_bearable, is_passing
 from consul_nginx.rate import TokenBucket
 
 FIRST_RETRY_S = 0.2
@@ -39,9 +40,21 @@ QUESTIONS_AT_ONCE = 5
 
 def is_suspicious(*, before: tuple[Instance, ...], now: tuple[Instance, ...]) -> bool:
     """Whether an answer is worth a second question: nothing is there, or most of it is gone."""
-    passing = sum(instance.health is Health.PASSING for instance in now)
-    passed = sum(instance.health is Health.PASSING for instance in before)
-    return (not now and before != ()) or 2 * passing < passed
+    if not now:
+        return before != ()
+    return any(
+        2 * sum(counts(instance.health) for instance in now)
+        < sum(counts(instance.health) for instance in before)
+        for counts in (is_passing, is_bearable)
+    )
+
+
+class _UnconfirmedError(ConsulUnavailable):
+    """A suspicious answer that Consul did not confirm, and why."""
+
+    def __init__(self, *, answer: Answer, cause: ConsulError) -> None:
+        super().__init__(f"it tells of fewer than half, and can't confirm that: {cause}")
+        self.instances = answer.instances
 
 
 class Reader(Protocol):
@@ -53,20 +66,19 @@ class Reader(Protocol):
         """Ask Consul; see ``ConsulClient.service``."""
 
 
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 @dataclass(kw_only=True)
 class Watch:
-    """Keeps one query's observation current; ``publish`` is called when it changed."""
+    """Keeps one query's observation current; ``publish`` is called when it changed.
+
+    ``now`` tells seconds since the epoch, for people and for what is remembered.
+    """
 
     query: ServiceQuery
     reader: Reader
     publish: Callable[[ServiceQuery, Observation], None]
     failed: Callable[[ServiceQuery, ConsulError], None]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    now: Callable[[], str] = _now
+    now: Callable[[], float] = time.time
     rate: TokenBucket = field(
         default_factory=lambda: TokenBucket(per_second=QUESTIONS_PER_S, burst=QUESTIONS_AT_ONCE)
     )
@@ -106,35 +118,67 @@ class Watch:
         self._backoff.reset()
         self._index = 0 if answer.index < self._index else answer.index
         self._believed = answer.index
-        self._observe(Observation(instances=answer.instances))
+        self._observe(
+            Observation(instances=answer.instances, history=self._history_with(answer.instances))
+        )
         return self.rate.take()
 
     async def _ask(self, *, index: int) -> Answer:
-        """One question; a watchdog above the transport's own time-out guards against a hang."""
+        """One question, and a second one when the answer is not to be believed as it is."""
+        known = self._observation.instances
+        if known is None:
+            return await self._read(consistent=True)
+        answer = await self._read(index=index)
+        if is_suspicious(before=known, now=answer.instances):
+            try:
+                return await self._read(consistent=True)
+            except ConsulError as error:
+                raise _UnconfirmedError(answer=answer, cause=error) from error
+        if answer.index < self._believed:
+            return await self._read(consistent=True)
+        return answer
+
+    async def _read(self, *, index: int = 0, consistent: bool = False) -> Answer:
+        """A watchdog above the transport's own time-out guards against a hang."""
         try:
             async with asyncio.timeout(BLOCKING_TIMEOUT_S + 5):
-                known = self._observation.instances
-                if known is None:
-                    return await self.reader.service(query=self.query, consistent=True)
-                answer = await self.reader.service(query=self.query, index=index)
-                if answer.index < self._believed or is_suspicious(
-                    before=known, now=answer.instances
-                ):
-                    return await self.reader.service(query=self.query, consistent=True)
+                return await self.reader.service(
+                    query=self.query, index=index, consistent=consistent
+                )
         except TimeoutError as error:
-            raise ConsulUnavailable("a blocking query did not return in time") from error
-        return answer
+            raise ConsulUnavailable("a query did not return in time") from error
+
+    def _history_with(self, now: tuple[Instance, ...], *, at: float | None = None) -> History:
+        """History once ``now`` is believed; at first there is nothing to compare with."""
+        if self._observation.instances is None:
+            return {}
+        return advance(
+            before=self._observation.instances,
+            history=self._observation.history,
+            now=now,
+            at=self.now() if at is None else at,
+        )
 
     def _failed(self, error: ConsulError) -> None:
         self._index = 0
         self.failed(self.query, error)
         self._observe(
-            Observation(
-                instances=self._observation.instances,
+            replace(
+                self._observation,
                 error=str(error),
                 refused=isinstance(error, ConsulRefused),
                 failing_since=self._observation.failing_since or self.now(),
+                doubt=self._doubt(error) if isinstance(error, _UnconfirmedError) else None,
             )
+        )
+
+    def _doubt(self, error: _UnconfirmedError) -> Doubt:
+        before = self._observation.doubt
+        since = before.since if before is not None else self.now()
+        return Doubt(
+            since=since,
+            instances=error.instances,
+            history=self._history_with(error.instances, at=since),
         )
 
     def _observe(self, observation: Observation) -> None:

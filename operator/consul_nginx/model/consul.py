@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -60,6 +60,23 @@ class Health(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
+class PodMark:
+    """Pod that an instance's Meta names, in the words of registrations; empty when it names none.
+
+    Whoever registers a service can write anything there.
+    """
+
+    cluster: str = ""
+    namespace: str = ""
+    uid: str = ""
+
+
+NO_POD = PodMark()
+
+Identity = tuple[str, str, str, int, str]
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
 class Instance:
     """One registration of a service as Consul returned it; nothing in it is to be trusted."""
 
@@ -69,6 +86,49 @@ class Instance:
     port: int
     health: Health
     weight: int = 1
+    pod: PodMark = NO_POD
+
+    @property
+    def identity(self) -> Identity:
+        """Equal as long as it is the same process that is meant, as far as Consul tells."""
+        return self.node, self.id, self.address, self.port, self.pod.uid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spell:
+    """A time without a break for which an instance was healthy, in seconds since the epoch.
+
+    ``began`` None: it was when it was seen first, for all we know for long. ``ended`` None: it
+    lasts. ``returned``: it was healthy before, and then was not.
+    """
+
+    began: float | None = None
+    ended: float | None = None
+    returned: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spells:
+    """The latest spell of passing, and that of passing or warning; None: never."""
+
+    passing: Spell | None = None
+    bearable: Spell | None = None
+
+
+History = Mapping[Identity, Spells]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubt:
+    """An answer that lacks most of what was there, and that Consul could not confirm.
+
+    ``since`` is the time, in seconds since the epoch, of the first of such answers in a row;
+    ``history`` is what it would be if the latest were true.
+    """
+
+    since: float
+    instances: tuple[Instance, ...]
+    history: History
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,14 +136,17 @@ class Observation:
     """What is known about one query.
 
     ``instances`` is None as long as the query has never been answered: *unknown* is not *empty*.
-    ``error`` says why the latest attempt failed, with ``failing_since`` in RFC 3339; None when
-    ``instances`` is current. ``refused``: Consul answers, and will answer so until somebody changes
-    the token or the query.
+    ``history`` tells of those that have not been healthy all the time (``model/history.py``).
+    ``error`` says why the latest attempt failed, with ``failing_since`` in seconds since the epoch;
+    None when ``instances`` is current. ``doubt``: that attempt was answered all the same.
+    ``refused``: Consul answers, and will answer so until somebody changes the token or the query.
     """
 
     instances: tuple[Instance, ...] | None = None
+    history: History = field(default_factory=dict)
     error: str | None = None
-    failing_since: str | None = None
+    failing_since: float | None = None
+    doubt: Doubt | None = None
     refused: bool = False
 
 

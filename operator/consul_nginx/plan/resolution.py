@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from consul_nginx.model.consul import UNKNOWN, Observation, ServiceQuery, Snapshot
 from consul_nginx.model.mapping import BackendGroup
 from consul_nginx.model.nginx import Layer
@@ -66,7 +68,7 @@ def _resolved(
     """That of one backend; ``selection`` is None when Consul never answered."""
     if observation.error is not None:
         failed = (
-            f"for {query} since {observation.failing_since}: {observation.error}; "
+            f"for {query} since {_time(observation.failing_since)}: {observation.error}; "
             "nginx keeps the endpoints it has"
         )
         if observation.refused:
@@ -97,3 +99,7 @@ def _resolved(
         f"spec.backends[{position}].service: Consul knows no instance of {query}; "
         f"{_WITHOUT_ENDPOINTS[layer]}",
     )
+
+
+def _time(seconds: float | None) -> str:
+    return datetime.fromtimestamp(seconds or 0, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
