@@ -45,7 +45,7 @@ def select_endpoints(instances: Iterable[Instance]) -> EndpointSelection:
         total += 1
         if instance.health not in (Health.PASSING, Health.MALFORMED):
             continue
-        endpoint = _endpoint(instance)
+        endpoint = endpoint_of(instance)
         if isinstance(endpoint, Endpoint):
             endpoints.setdefault((endpoint.address, endpoint.port), endpoint)
         else:
@@ -61,7 +61,7 @@ def select_endpoints(instances: Iterable[Instance]) -> EndpointSelection:
     )
 
 
-def _endpoint(instance: Instance) -> Endpoint | tuple[str, str]:
+def endpoint_of(instance: Instance) -> Endpoint | tuple[str, str]:
     """What to serve, or the reason not to and the words that find the instance in Consul."""
     who = f"{_shown(instance.id)} on node {_shown(instance.node)}"
     if instance.health is Health.MALFORMED:
