@@ -137,7 +137,8 @@ CONFIGMAP_WRITES = Counter(
 CONFIGMAP_BYTES = Counter("consul_nginx_configmap_written_bytes", "Bytes of bundles written.")
 ENDPOINTS = LeadersGauge(
     "consul_nginx_mapping_endpoints",
-    "Instances of a mapping's backend, by state (healthy, total). Told by the leader only.",
+    "Instances of a mapping's backends, by state (healthy; total; kept: served although they are "
+    "not healthy, because too few are). Told by the leader only.",
     ["namespace", "name", "state"],
 )
 DROPPED_INSTANCES = LeadersGauge(

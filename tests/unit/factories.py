@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from consul_nginx.model.consul import Health, Instance, Snapshot
+from consul_nginx.model.consul import Health, Instance, Observation, Snapshot
+from consul_nginx.model.health import HealthPolicy
 from consul_nginx.model.kubernetes import LoadBalancer
 from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.plan.acceptance import accept
+from consul_nginx.plan.endpoints import EndpointSelection
+from consul_nginx.plan.health import decide
 from consul_nginx.plan.load_balancer import Plan, plan_load_balancer
 from consul_nginx.plan.permissions import Permissions
 from consul_nginx.resources.load_balancer import parse_load_balancer
@@ -92,3 +95,12 @@ def planned(
         permissions=permissions or Permissions(),
     )
     return plan_load_balancer(load_balancer=load_balancer, acceptance=acceptance, snapshot=snapshot)
+
+
+def selected(instances: Iterable[Instance]) -> EndpointSelection:
+    """What is served of the instances of one service, by default."""
+    seen = Observation(instances=tuple(instances))
+    decision = decide(policy=HealthPolicy(), observations=[seen], weights=[1], now=0.0)
+    [selection] = decision.selections
+    assert selection is not None
+    return selection

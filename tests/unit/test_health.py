@@ -9,7 +9,8 @@ import pytest
 from consul_nginx.model.consul import Doubt, Health, Observation, PodMark
 from consul_nginx.model.health import HealthPolicy
 from consul_nginx.model.history import advance
-from consul_nginx.plan.health import RAMP_STEPS, GonePods, Outcome, decide
+from consul_nginx.plan.health import Outcome, decide
+from consul_nginx.plan.survey import GonePods
 from unit.factories import instance
 
 P, W, C, M = Health.PASSING, Health.WARNING, Health.CRITICAL, Health.MAINTENANCE
@@ -36,12 +37,16 @@ def seen(*moments, **more):
 
 def names(decision):
     """Last numbers of the addresses that are served, by backend; one backend: without a list."""
-    groups = [[int(s.endpoint.address.split(".")[-1]) for s in group] for group in decision.served]
+    groups = [
+        [int(endpoint.address.split(".")[-1]) for endpoint in selection.endpoints]
+        for selection in decision.selections
+    ]
     return groups[0] if len(groups) == 1 else groups
 
 
 def decided(*observations, policy=FAIL, now=100.0, **more):
-    return decide(policy=policy, observations=observations, now=now, **more)
+    weights = [1] * len(observations)
+    return decide(policy=policy, observations=observations, weights=weights, now=now, **more)
 
 
 def test_passing_instances_are_served():
@@ -112,7 +117,7 @@ def test_the_hold_time_keeps_nothing_unless_it_makes_enough():
     observation = seen((0, {1: P, 2: P, 3: P}), (97, {1: C, 2: P, 3: P}), (99, {1: C, 2: C, 3: P}))
     policy = HealthPolicy(keep=10, min_healthy=3)
     decision = decided(observation, policy=policy)
-    assert (names(decision), decision.until, decision.again) == ([3, 2, 1], 107, 107)
+    assert (names(decision), decision.until, decision.again) == ([1, 2, 3], 107, 107)
     assert names(decided(observation, policy=policy, now=107.0)) == []
 
 
@@ -124,7 +129,8 @@ def test_backends_count_together():
 
 def test_unknown_is_not_empty():
     decision = decided(seen((0, {1: P})), Observation())
-    assert (decision.outcome, decision.served) == (Outcome.UNKNOWN, ())
+    assert decision.outcome is Outcome.UNKNOWN
+    assert [selection is None for selection in decision.selections] == [False, True]
 
 
 def test_no_answer_takes_nothing_away_however_long_it_lasts():
@@ -190,7 +196,7 @@ def test_nobody_rests_when_too_few_would_be_left():
 
 
 def steps(decision):
-    return [served.step for group in decision.served for served in group]
+    return [item.weight for selection in decision.selections for item in selection.endpoints]
 
 
 def test_who_comes_later_gets_its_share_in_steps():
@@ -199,7 +205,7 @@ def test_who_comes_later_gets_its_share_in_steps():
     assert [steps(decision) for decision in found.values()] == [[4, 1], [4, 2], [4, 3]]
     assert [decision.again for decision in found.values()] == [110, 120, 130]
     last = decided(observation, policy=policy, now=130.0)
-    assert (steps(last), last.again) == ([RAMP_STEPS] * 2, None)
+    assert (steps(last), last.again) == ([1, 1], None)
 
 
 def test_who_returns_gets_its_share_in_steps_too():
@@ -210,7 +216,7 @@ def test_who_returns_gets_its_share_in_steps_too():
 def test_where_all_are_new_nobody_waits():
     observation = seen((0, {}), (100, {1: P, 2: P}))
     decision = decided(observation, policy=HealthPolicy(slow_start=30))
-    assert (steps(decision), decision.again) == ([RAMP_STEPS] * 2, None)
+    assert (steps(decision), decision.again) == ([1, 1], None)
 
 
 def test_an_instance_that_can_not_be_used_does_not_count_as_healthy():

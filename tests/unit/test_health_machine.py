@@ -19,7 +19,8 @@ from consul_nginx.consul.watch import Watch
 from consul_nginx.model.consul import UNKNOWN, Health, PodMark, ServiceQuery
 from consul_nginx.model.health import HealthPolicy
 from consul_nginx.model.history import Recollection, is_bearable, is_passing, recalled
-from consul_nginx.plan.health import GonePods, Outcome, decide
+from consul_nginx.plan.health import Outcome, decide
+from consul_nginx.plan.survey import GonePods
 from unit.factories import instance
 
 NAMES = range(1, 5)
@@ -34,6 +35,14 @@ POLICIES = st.builds(
     slow_start=SECONDS,
     doubt=st.sampled_from([5.0, 60.0]),
 )
+
+
+def selections(decision):
+    return [None if item is None else item.endpoints for item in decision.selections]
+
+
+def addresses(decision):
+    return {one.address for item in selections(decision) for one in item or ()}
 
 
 class Consul:
@@ -117,7 +126,7 @@ class Machine(RuleBasedStateMachine):
         before = self.decided()
         self.start_watch()
         if before.outcome is Outcome.KEPT or known.error is not None:
-            assert self.decided().served == before.served or known.doubt is not None
+            assert selections(self.decided()) == selections(before) or known.doubt is not None
 
     @property
     def known(self):
@@ -129,6 +138,7 @@ class Machine(RuleBasedStateMachine):
         return decide(
             policy=self.policy,
             observations=(self.known,),
+            weights=(1,),
             gone=GonePods(ended=frozenset(self.ended)),
             now=self.time + later,
         )
@@ -137,8 +147,7 @@ class Machine(RuleBasedStateMachine):
         return (is_bearable if self.policy.warning else is_passing)(one.health)
 
     def served(self):
-        decision = self.decided()
-        return {item.endpoint.address for group in decision.served for item in group}
+        return addresses(self.decided())
 
     @invariant()
     def only_what_consul_last_said_is_served_and_no_maintenance(self):
@@ -167,7 +176,7 @@ class Machine(RuleBasedStateMachine):
         if decision.outcome is Outcome.HEALTHY:
             assert decision.healthy >= self.policy.min_healthy
             assert decision.kept == 0
-            assert sum(map(len, decision.served)) >= self.policy.min_healthy
+            assert len(addresses(decision)) >= self.policy.min_healthy
         elif decision.outcome is not Outcome.UNKNOWN:
             assert decision.healthy < self.policy.min_healthy
 
@@ -188,7 +197,7 @@ class Machine(RuleBasedStateMachine):
         until = 1e6 if decision.again is None else decision.again - self.time
         assert until > 0
         for share in (0.3, 0.99):
-            assert self.decided(later=until * share).served == decision.served
+            assert selections(self.decided(later=until * share)) == selections(decision)
 
 
 Machine.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)

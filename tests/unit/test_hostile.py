@@ -26,7 +26,6 @@ from consul_nginx.model.consul import Observation, ServiceQuery
 from consul_nginx.model.layout import Layout
 from consul_nginx.model.policy import Policy, Rule
 from consul_nginx.nginx.render import render
-from consul_nginx.plan.endpoints import select_endpoints
 from consul_nginx.plan.load_balancer import bound
 from consul_nginx.plan.permissions import Permissions, consul_objection
 from consul_nginx.registrar.pod import parse_pod
@@ -35,7 +34,7 @@ from consul_nginx.resources.base import Invalid
 from consul_nginx.resources.load_balancer import parse_load_balancer
 from consul_nginx.resources.policy import PolicyError, parse_policy
 from consul_nginx.resources.service_mapping import parse_service_mapping
-from unit.factories import load_balancer, mapping, mapping_raw, metadata, planned
+from unit.factories import load_balancer, mapping, mapping_raw, metadata, planned, selected
 from unit.hostile import (
     ACTS,
     ANNOTATIONS,
@@ -114,7 +113,7 @@ def files(entries: list[Any], **spec: Any) -> dict[str, str]:
 def test_an_instance_costs_at_most_itself(row: Row):
     bad = json.loads(json.dumps(hostile_entry(row)))
     instances = parse_instances([bad, GOOD])
-    selection = select_endpoints(instances)
+    selection = selected(instances)
     served = {endpoint.address: endpoint.weight for endpoint in selection.endpoints}
     dropped = [(item.reason, item.count) for item in selection.dropped]
     assert served.pop("10.244.2.5") == 7
@@ -260,7 +259,7 @@ MUTATED = st.builds(changed, st.just(entry()), st.sampled_from(PATHS), JSON)
 def test_no_entry_takes_the_others_down(entries: list[Any]):
     found = parse_instances([*entries, GOOD])
     assert len(found) == len(entries) + 1
-    selection = select_endpoints(found)
+    selection = selected(found)
     assert "10.244.2.5" in {endpoint.address for endpoint in selection.endpoints}
     assert selection.total == len(found)
 

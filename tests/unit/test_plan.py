@@ -8,8 +8,7 @@ import pytest
 
 from consul_nginx.model.consul import Health, Observation, ServiceQuery
 from consul_nginx.model.verdict import Status
-from consul_nginx.plan.endpoints import select_endpoints
-from unit.factories import instance, load_balancer, mapping, planned
+from unit.factories import instance, load_balancer, mapping, planned, selected
 
 WEB = ServiceQuery(service="my-web-server")
 ONE_INSTANCE = (instance(),)
@@ -107,13 +106,13 @@ def test_a_service_without_a_healthy_instance_is_accepted_but_not_resolved(insta
 
 @pytest.mark.parametrize("health", [Health.WARNING, Health.CRITICAL, Health.MAINTENANCE])
 def test_only_passing_instances_are_served(health):
-    selection = select_endpoints([instance("10.0.0.1"), instance("10.0.0.2", health=health)])
+    selection = selected([instance("10.0.0.1"), instance("10.0.0.2", health=health)])
     assert [endpoint.address for endpoint in selection.endpoints] == ["10.0.0.1"]
     assert selection.total == 2
 
 
 def test_an_address_registered_twice_is_served_once():
-    assert len(select_endpoints([instance(), instance()]).endpoints) == 1
+    assert len(selected([instance(), instance()]).endpoints) == 1
 
 
 def routes(result):

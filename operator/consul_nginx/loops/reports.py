@@ -255,10 +255,11 @@ class Reports:
             verdicts.append(_not_programmed())
         details = {}
         if verdict.selection is not None:
-            healthy, total = len(verdict.selection.endpoints), verdict.selection.total
+            healthy, total = verdict.selection.healthy, verdict.selection.total
             details["endpoints"] = {
                 "healthy": healthy,
                 "total": total,
+                **({"kept": kept} if (kept := _kept(verdict)) else {}),
                 "summary": f"{healthy}/{total}",
             }
         _count_endpoints(mapping=mapping, verdict=verdict)
@@ -362,11 +363,16 @@ def _count_endpoints(*, mapping: ServiceMapping, verdict: MappingVerdict) -> Non
             ENDPOINTS.remove_by_labels(labels)
             DROPPED_INSTANCES.remove_by_labels(labels)
         return
-    ENDPOINTS.labels(**labels, state="healthy").set(len(selection.endpoints))
+    ENDPOINTS.labels(**labels, state="healthy").set(selection.healthy)
     ENDPOINTS.labels(**labels, state="total").set(selection.total)
+    ENDPOINTS.labels(**labels, state="kept").set(_kept(verdict))
     DROPPED_INSTANCES.remove_by_labels(labels)
     for item in selection.dropped:
         DROPPED_INSTANCES.labels(**labels, reason=item.reason).set(item.count)
+
+
+def _kept(verdict: MappingVerdict) -> int:
+    return verdict.health.kept if verdict.health is not None else 0
 
 
 def _labels(ref: ObjectRef) -> dict[str, str]:

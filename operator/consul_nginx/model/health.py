@@ -22,3 +22,6 @@ class HealthPolicy:
     hold_down: float = 0.0
     slow_start: float = 0.0
     doubt: float = 600.0
+
+
+DEFAULT_POLICY = HealthPolicy()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from consul_nginx.model.consul import ServiceQuery
+from consul_nginx.model.health import DEFAULT_POLICY, HealthPolicy
 from consul_nginx.model.kubernetes import Meta, ObjectRef
 
 
@@ -122,10 +123,15 @@ class Health:
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class BackendGroup:
-    """All that an upstream is made of; mappings with equal groups share one."""
+    """All that an upstream is made of; mappings with equal groups share one.
+
+    ``policy`` decides which instances are in it, ``health`` when nginx avoids one of these.
+    ``fallback`` gets the requests when the policy leaves none.
+    """
 
     backends: tuple[Backend, ...]
     balancing: Balancing = Balancing()
+    policy: HealthPolicy = DEFAULT_POLICY
     health: Health = Health()
     fallback: tuple[Endpoint, ...] = ()
 

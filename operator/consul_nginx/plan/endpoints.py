@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from consul_nginx.model.addresses import is_routable
 from consul_nginx.model.consul import Health, Instance
@@ -13,6 +15,13 @@ from consul_nginx.model.mapping import Endpoint
 MAX_WEIGHT = 65535
 
 _MAX_SHOWN = 40
+
+
+class Unusable(NamedTuple):
+    """Why an instance can't be served, and the words that find it in Consul."""
+
+    reason: str
+    words: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,53 +35,44 @@ class Dropped:
 
 @dataclass(frozen=True, kw_only=True)
 class EndpointSelection:
-    """Endpoints to serve, how many instances Consul knows, and those that can't be served."""
+    """Endpoints to serve, how many instances Consul knows, and those that can't be served.
+
+    Weights are in proportion to each other, and may be above nginx's limit. ``healthy`` counts the
+    instances that could be served by their health and address.
+    """
 
     endpoints: tuple[Endpoint, ...]
     total: int
+    healthy: int = 0
     dropped: tuple[Dropped, ...] = ()
 
 
-def select_endpoints(instances: Iterable[Instance]) -> EndpointSelection:
-    """Keep passing instances with a usable address; sorted, each address and port once.
-
-    An instance that can't be used is dropped and counted by reason, it never blocks the others.
-    """
-    endpoints: dict[tuple[str, int], Endpoint] = {}
-    dropped: dict[str, list[str]] = {}
-    total = 0
-    for instance in sorted(instances):
-        total += 1
-        if instance.health not in (Health.PASSING, Health.MALFORMED):
-            continue
-        endpoint = endpoint_of(instance)
-        if isinstance(endpoint, Endpoint):
-            endpoints.setdefault((endpoint.address, endpoint.port), endpoint)
-        else:
-            reason, words = endpoint
-            dropped.setdefault(reason, []).append(words)
-    return EndpointSelection(
-        endpoints=tuple(sorted(endpoints.values())),
-        total=total,
-        dropped=tuple(
-            Dropped(reason=reason, count=len(words), first=words[0])
-            for reason, words in sorted(dropped.items())
-        ),
+def counted(dropped: Iterable[Unusable]) -> tuple[Dropped, ...]:
+    """By reason, each described by its first instance."""
+    words: dict[str, list[str]] = {}
+    for item in dropped:
+        words.setdefault(item.reason, []).append(item.words)
+    return tuple(
+        Dropped(reason=reason, count=len(found), first=found[0])
+        for reason, found in sorted(words.items())
     )
 
 
-def endpoint_of(instance: Instance) -> Endpoint | tuple[str, str]:
-    """What to serve, or the reason not to and the words that find the instance in Consul."""
-    who = f"{_shown(instance.id)} on node {_shown(instance.node)}"
+def endpoint_of(instance: Instance) -> Endpoint | Unusable:
+    """What to serve of an instance. One that can't be used never blocks the others."""
     if instance.health is Health.MALFORMED:
-        return "Malformed", who
+        return Unusable("Malformed", _who(instance))
     address, reason = _usable_address(instance.address)
     if address is None:
-        return reason, f"address {_shown(instance.address)} of {who}"
+        return Unusable(reason, f"address {_shown(instance.address)} of {_who(instance)}")
     if not 1 <= instance.port <= 65535:
-        return "PortOutOfRange", f"port {_shown(str(instance.port))} of {who}"
+        return Unusable("PortOutOfRange", f"port {_shown(str(instance.port))} of {_who(instance)}")
     weight = min(max(instance.weight, 1), MAX_WEIGHT)
     return Endpoint(address=address, port=instance.port, weight=weight)
+
+
+def _who(instance: Instance) -> str:
+    return f"{_shown(instance.id)} on node {_shown(instance.node)}"
 
 
 def _shown(text: str) -> str:
@@ -80,6 +80,7 @@ def _shown(text: str) -> str:
     return ascii(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}...")
 
 
+@lru_cache(maxsize=65_536)
 def _usable_address(text: str) -> tuple[str | None, str]:
     """Canonical IP literal, or None and the reason against it.
 

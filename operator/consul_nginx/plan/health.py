@@ -7,33 +7,18 @@ another Pod may have its address a moment later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from types import MappingProxyType
 from typing import NamedTuple
 
-from consul_nginx.model.consul import Health, Observation, Spell
+from consul_nginx.model.consul import Observation
 from consul_nginx.model.health import HealthPolicy
-from consul_nginx.model.history import is_bearable, is_passing, spell
-from consul_nginx.model.nginx import Endpoint
-from consul_nginx.plan.endpoints import endpoint_of
+from consul_nginx.model.mapping import Endpoint
+from consul_nginx.plan.endpoints import EndpointSelection
+from consul_nginx.plan.survey import NONE_GONE, Candidate, GonePods, survey
 
 RAMP_STEPS = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class GonePods:
-    """UIDs of Pods of this cluster: ``ended`` were seen to end, ``missing`` are in no list.
-
-    A list that lacks a Pod is the weaker evidence: it decides on nobody whom Consul calls healthy.
-    """
-
-    ended: frozenset[str] = frozenset()
-    missing: frozenset[str] = frozenset()
-
-
-NONE_GONE = GonePods()
 
 
 class Outcome(Enum):
@@ -47,16 +32,8 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Served:
-    """One instance that gets requests, ``step`` of ``RAMP_STEPS`` parts of its share."""
-
-    endpoint: Endpoint
-    step: int = RAMP_STEPS
-
-
-@dataclass(frozen=True, kw_only=True)
 class Decision:
-    """Who is served, by backend in the order of the observations.
+    """Who is served, by backend in the order of the observations; None for one that is unknown.
 
     ``healthy`` counts the healthy ones, ``kept`` those that are served although they are not,
     ``resting`` those that are healthy and must first stay so. ``until`` is when those kept are
@@ -65,7 +42,7 @@ class Decision:
     """
 
     outcome: Outcome
-    served: tuple[tuple[Served, ...], ...] = ()
+    selections: tuple[EndpointSelection | None, ...]
     healthy: int = 0
     kept: int = 0
     resting: int = 0
@@ -73,34 +50,51 @@ class Decision:
     again: float | None = None
 
 
-class _Candidate(NamedTuple):
-    """An instance that could be served; ``spell`` is the latest one of its being healthy."""
+class _Choice(NamedTuple):
+    """Who is served, each with its step of ``RAMP_STEPS``, and what is to be told of it."""
 
-    backend: int
-    endpoint: Endpoint
-    is_healthy: bool
-    spell: Spell | None
+    decision: Decision
+    served: Sequence[tuple[Candidate, int]]
 
 
 def decide(
     *,
     policy: HealthPolicy,
     observations: Sequence[Observation],
+    weights: Sequence[int],
     gone: GonePods = NONE_GONE,
     now: float,
 ) -> Decision:
-    """Decide for a group whose backends are observed so; ``now`` in seconds since the epoch."""
-    if any(observation.instances is None for observation in observations):
-        return Decision(outcome=Outcome.UNKNOWN)
+    """Decide for a group whose backends are observed so; ``now`` in seconds since the epoch.
+
+    A backend with the weight 0 is to have no requests, and counts for nothing.
+    """
     believed = [_believed(item, policy=policy, now=now) for item in observations]
-    candidates = [
-        candidate
-        for backend, observation in enumerate(believed)
-        for candidate in _candidates(observation, backend=backend, policy=policy, gone=gone)
+    surveys = [
+        survey(item, backend=backend, warning=policy.warning, gone=gone)
+        for backend, item in enumerate(believed)
     ]
-    decision = _decide(candidates, backends=len(observations), policy=policy, now=now)
+    sharing = [found for found, weight in zip(surveys, weights, strict=True) if weight]
+    if any(found is None for found in sharing):
+        choice = _Choice(Decision(outcome=Outcome.UNKNOWN, selections=()), ())
+    else:
+        candidates = [one for found in sharing if found for one in found.candidates]
+        choice = _choose(candidates, policy=policy, now=now)
+    served: dict[int, dict[tuple[str, int], Endpoint]] = {}
+    for candidate, step in sorted(choice.served, key=lambda item: item[0].place):
+        endpoint = candidate.endpoint
+        served.setdefault(candidate.backend, {}).setdefault(
+            (endpoint.address, endpoint.port), replace(endpoint, weight=endpoint.weight * step)
+        )
     ends = [item.doubt.since + policy.doubt for item in believed if item.doubt is not None]
-    return replace(decision, again=_earliest([decision.again, *ends]))
+    return replace(
+        choice.decision,
+        selections=tuple(
+            found and found.selection(tuple(served.get(backend, {}).values()))
+            for backend, found in enumerate(surveys)
+        ),
+        again=_earliest([choice.decision.again, *ends]),
+    )
 
 
 def _believed(observation: Observation, *, policy: HealthPolicy, now: float) -> Observation:
@@ -111,119 +105,85 @@ def _believed(observation: Observation, *, policy: HealthPolicy, now: float) -> 
     return replace(observation, instances=doubt.instances, history=doubt.history, doubt=None)
 
 
-def _candidates(
-    observation: Observation, *, backend: int, policy: HealthPolicy, gone: GonePods
-) -> Iterator[_Candidate]:
-    counts = is_bearable if policy.warning else is_passing
-    for instance in observation.instances or ():
-        if instance.health in (Health.MAINTENANCE, Health.MALFORMED):
-            continue
-        is_healthy = counts(instance.health)
-        if instance.pod.uid in gone.ended:
-            continue
-        if instance.pod.uid in gone.missing and not (is_healthy and observation.error is None):
-            continue
-        endpoint = endpoint_of(instance)
-        if isinstance(endpoint, Endpoint):
-            yield _Candidate(
-                backend=backend,
-                endpoint=endpoint,
-                is_healthy=is_healthy,
-                spell=spell(
-                    history=observation.history, instance=instance, bearable=policy.warning
-                ),
-            )
-
-
-def _decide(
-    candidates: Sequence[_Candidate], *, backends: int, policy: HealthPolicy, now: float
-) -> Decision:
+def _choose(candidates: Sequence[Candidate], *, policy: HealthPolicy, now: float) -> _Choice:
     healthy = [item for item in candidates if item.is_healthy]
     if len(healthy) >= policy.min_healthy:
-        return _of_healthy(healthy, backends=backends, policy=policy, now=now)
+        return _among_healthy(healthy, policy=policy, now=now)
     lately = sorted(
         (
-            (item.spell.ended + policy.keep, item)
+            (end, item)
             for item in candidates
-            if item.spell is not None
-            and item.spell.ended is not None
-            and now < item.spell.ended + policy.keep
+            if (end := _kept_until(item, policy=policy)) is not None and now < end
         ),
         key=lambda kept: kept[0],
         reverse=True,
     )
     missing = 1 if policy.keep_few else policy.min_healthy - len(healthy)
     if len(lately) >= missing:
-        return Decision(
+        decision = Decision(
             outcome=Outcome.KEPT,
-            served=_by_backend([*healthy, *(item for _, item in lately)], backends=backends),
+            selections=(),
             healthy=len(healthy),
             kept=len(lately),
             until=lately[missing - 1][0],
             again=lately[-1][0],
         )
-    if policy.keep_few and healthy:
-        served = _by_backend(healthy, backends=backends)
-        return Decision(outcome=Outcome.TOO_FEW, served=served, healthy=len(healthy))
-    return Decision(outcome=Outcome.EMPTY, served=((),) * backends, healthy=len(healthy))
+        return _Choice(decision, [(item, 1) for item in (*healthy, *(one for _, one in lately))])
+    few = healthy if policy.keep_few else []
+    outcome = Outcome.TOO_FEW if few else Outcome.EMPTY
+    decision = Decision(outcome=outcome, selections=(), healthy=len(healthy))
+    return _Choice(decision, [(item, 1) for item in few])
 
 
-def _of_healthy(
-    healthy: Sequence[_Candidate], *, backends: int, policy: HealthPolicy, now: float
-) -> Decision:
+def _kept_until(candidate: Candidate, *, policy: HealthPolicy) -> float | None:
+    """Until when an instance that is not healthy counts as if it were; None: it never was."""
+    if candidate.is_healthy or candidate.spell is None or candidate.spell.ended is None:
+        return None
+    return candidate.spell.ended + policy.keep
+
+
+def _among_healthy(healthy: Sequence[Candidate], *, policy: HealthPolicy, now: float) -> _Choice:
     """Leave out who has to rest, unless too few are left; who came of late gets less."""
-    resting = {item: end for item in healthy if now < (end := _rest(item.spell, policy=policy))}
-    served = [item for item in healthy if item not in resting]
+    rests = [end for item in healthy if now < (end := _rests_until(item, policy=policy))]
+    served = [item for item in healthy if now >= _rests_until(item, policy=policy)]
     if len(served) < policy.min_healthy:
-        served, resting = list(healthy), {}
-    steps = {item: _step(item.spell, policy=policy, now=now) for item in served}
-    slowed = len(set(steps.values())) > 1
-    return Decision(
+        served, rests = list(healthy), []
+    steps = [_step(item, policy=policy, now=now) for item in served]
+    if len(set(steps)) == 1:
+        steps = [1] * len(steps)
+        next_steps = []
+    else:
+        next_steps = [
+            _began(item) + policy.slow_start * step / (RAMP_STEPS - 1)
+            for item, step in zip(served, steps, strict=True)
+            if step < RAMP_STEPS
+        ]
+    decision = Decision(
         outcome=Outcome.HEALTHY,
-        served=_by_backend(served, backends=backends, steps=steps if slowed else {}),
+        selections=(),
         healthy=len(healthy),
-        resting=len(resting),
-        again=_earliest(
-            [
-                *resting.values(),
-                *(
-                    _began(item.spell) + policy.slow_start * step / (RAMP_STEPS - 1)
-                    for item, step in steps.items()
-                    if slowed and step < RAMP_STEPS
-                ),
-            ]
-        ),
+        resting=len(rests),
+        again=_earliest([*rests, *next_steps]),
     )
+    return _Choice(decision, list(zip(served, steps, strict=True)))
 
 
-def _rest(spell: Spell | None, *, policy: HealthPolicy) -> float:
+def _rests_until(candidate: Candidate, *, policy: HealthPolicy) -> float:
     """Until when an instance has to stay healthy before it is served."""
-    return _began(spell) + policy.hold_down if spell is not None and spell.returned else 0.0
+    returned = candidate.spell is not None and candidate.spell.returned
+    return _began(candidate) + policy.hold_down if returned else 0.0
 
 
-def _step(spell: Spell | None, *, policy: HealthPolicy, now: float) -> int:
-    elapsed = now - _began(spell)
+def _step(candidate: Candidate, *, policy: HealthPolicy, now: float) -> int:
+    elapsed = now - _began(candidate)
     if elapsed >= policy.slow_start:
         return RAMP_STEPS
     return 1 + int(max(elapsed, 0.0) * (RAMP_STEPS - 1) / policy.slow_start)
 
 
-def _began(spell: Spell | None) -> float:
+def _began(candidate: Candidate) -> float:
+    spell = candidate.spell
     return spell.began if spell is not None and spell.began is not None else 0.0
-
-
-def _by_backend(
-    served: Iterable[_Candidate],
-    *,
-    backends: int,
-    steps: Mapping[_Candidate, int] = MappingProxyType({}),
-) -> tuple[tuple[Served, ...], ...]:
-    groups: list[list[Served]] = [[] for _ in range(backends)]
-    for item in served:
-        groups[item.backend].append(
-            Served(endpoint=item.endpoint, step=steps.get(item, RAMP_STEPS))
-        )
-    return tuple(map(tuple, groups))
 
 
 def _earliest(times: Iterable[float | None]) -> float | None:

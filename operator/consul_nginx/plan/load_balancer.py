@@ -1,6 +1,6 @@
 """Resources and Consul's snapshot in; what nginx should be, and a verdict on each mapping, out.
 
-Pure: no clock, no I/O.
+Pure: no clock, no I/O; the time is told.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from consul_nginx.model.consul import UNKNOWN, Observation, Snapshot
+from consul_nginx.model.consul import ServiceQuery, Snapshot
 from consul_nginx.model.kubernetes import LoadBalancer
 from consul_nginx.model.listener import Listener, Protocol
-from consul_nginx.model.mapping import ServiceMapping
+from consul_nginx.model.mapping import BackendGroup, ServiceMapping
 from consul_nginx.model.nginx import (
     Configuration,
     HttpListener,
@@ -26,43 +26,69 @@ from consul_nginx.model.nginx import (
 )
 from consul_nginx.model.verdict import Condition
 from consul_nginx.plan.acceptance import Acceptance, claims, with_stand_in
-from consul_nginx.plan.endpoints import EndpointSelection, select_endpoints
+from consul_nginx.plan.endpoints import EndpointSelection
+from consul_nginx.plan.health import Decision
 from consul_nginx.plan.paths import by_precedence, exact_routes
 from consul_nginx.plan.resolution import answered_by_nginx, not_asked, resolved
-from consul_nginx.plan.upstreams import Selections, merged, upstream, upstream_id
+from consul_nginx.plan.survey import NONE_GONE, GonePods
+from consul_nginx.plan.upstreams import (
+    GroupDecision,
+    decide_group,
+    merged,
+    upstream,
+    upstream_id,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MappingVerdict:
     """What the plan says of one mapping.
 
-    ``selection`` is None when Consul was not asked, or has not answered for all of it.
+    ``selection`` is None when Consul was not asked, or has not answered for all of it; ``health``
+    only when it was not asked.
     """
 
     accepted: Condition
     resolved: Condition
-    selection: EndpointSelection | None
+    selection: EndpointSelection | None = None
+    health: Decision | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What nginx should be, and the verdict on every mapping that names this LoadBalancer.
 
-    ``stand_ins`` has, by uid, the earlier forms that are served for rejected mappings.
+    ``stand_ins`` has, by uid, the earlier forms that are served for rejected mappings. ``kept``
+    are queries of which instances are served that are not healthy. At ``again``, in seconds since
+    the epoch, the plan is another one though nothing changed.
     """
 
     configuration: Configuration
     mappings: tuple[tuple[ServiceMapping, MappingVerdict], ...]
     stand_ins: Mapping[str, ServiceMapping]
+    kept: frozenset[ServiceQuery]
+    again: float | None
 
 
 def plan_load_balancer(
-    *, load_balancer: LoadBalancer, acceptance: Acceptance, snapshot: Snapshot
+    *,
+    load_balancer: LoadBalancer,
+    acceptance: Acceptance,
+    snapshot: Snapshot,
+    gone: GonePods = NONE_GONE,
+    now: float = 0.0,
 ) -> Plan:
-    """Decide what nginx should be, with what was accepted of the mappings (``accept``)."""
+    """Decide what nginx should be, with what was accepted of the mappings (``accept``).
+
+    ``now``, in seconds since the epoch, matters where the snapshot tells of what was before.
+    """
     listeners = {listener.name: listener for listener in load_balancer.listeners}
     used = tuple(acceptance.used.values())
-    selections = {query: _select(snapshot.get(query, UNKNOWN)) for query in acceptance.queries}
+    decisions = {
+        group: decide_group(group=group, snapshot=snapshot, gone=gone, now=now)
+        for group in {item.group for item in used if item.group is not None}
+    }
+    again = [item.health.again for item in decisions.values() if item.health.again is not None]
     return Plan(
         configuration=Configuration(
             listeners=tuple(
@@ -75,7 +101,7 @@ def plan_load_balancer(
                 for mapping in sorted(used, key=lambda item: item.listener)
                 if not listeners[mapping.listener].protocol.is_http
             ),
-            upstreams=_upstreams(used=used, listeners=listeners, selections=selections),
+            upstreams=_upstreams(used=used, listeners=listeners, decisions=decisions),
             reload=load_balancer.reload,
             ip_families=load_balancer.ip_families,
         ),
@@ -88,12 +114,19 @@ def plan_load_balancer(
                     mapping=mapping,
                     listeners=listeners,
                     snapshot=snapshot,
-                    selections=selections,
+                    decisions=decisions,
                 ),
             )
             for mapping, condition in acceptance.verdicts
         ),
         stand_ins=acceptance.stand_ins,
+        kept=frozenset(
+            query
+            for group, decision in decisions.items()
+            if decision.health.kept
+            for query in group.queries
+        ),
+        again=min(again, default=None),
     )
 
 
@@ -123,24 +156,26 @@ def _verdict(
     mapping: ServiceMapping,
     listeners: Mapping[str, Listener],
     snapshot: Snapshot,
-    selections: Selections,
+    decisions: Mapping[BackendGroup, GroupDecision],
 ) -> MappingVerdict:
     served = acceptance.used.get(mapping.meta.uid)
     if served is None:
-        return MappingVerdict(accepted=condition, resolved=not_asked(), selection=None)
+        return MappingVerdict(accepted=condition, resolved=not_asked())
     stand_in = acceptance.stand_ins.get(mapping.meta.uid)
     accepted = with_stand_in(condition, stand_in.meta.generation if stand_in else None)
     if served.group is None:
-        return MappingVerdict(accepted=accepted, resolved=answered_by_nginx(), selection=None)
+        return MappingVerdict(accepted=accepted, resolved=answered_by_nginx())
+    decision = decisions[served.group]
     return MappingVerdict(
         accepted=accepted,
         resolved=resolved(
             group=served.group,
             layer=_layer(listeners[served.listener]),
             snapshot=snapshot,
-            selections=selections,
+            decision=decision,
         ),
-        selection=merged(group=served.group, selections=selections),
+        selection=merged(group=served.group, selections=decision.selections),
+        health=decision.health,
     )
 
 
@@ -221,16 +256,13 @@ def _upstreams(
     *,
     used: Iterable[ServiceMapping],
     listeners: Mapping[str, Listener],
-    selections: Selections,
+    decisions: Mapping[BackendGroup, GroupDecision],
 ) -> tuple[Upstream, ...]:
     wanted = {
         (_layer(listeners[item.listener]), item.group) for item in used if item.group is not None
     }
-    found = (upstream(group=group, layer=layer, selections=selections) for layer, group in wanted)
+    found = (
+        upstream(group=group, layer=layer, selections=decisions[group].selections)
+        for layer, group in wanted
+    )
     return tuple(sorted(found, key=lambda item: (item.layer, item.id)))
-
-
-def _select(observation: Observation) -> EndpointSelection | None:
-    if observation.instances is None:
-        return None
-    return select_endpoints(observation.instances)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from consul_nginx.model.consul import UNKNOWN, Observation, ServiceQuery, Snapshot
+from consul_nginx.model.health import HealthPolicy
 from consul_nginx.model.mapping import BackendGroup
 from consul_nginx.model.nginx import Layer
 from consul_nginx.model.verdict import Condition, Status
 from consul_nginx.plan.endpoints import EndpointSelection
-from consul_nginx.plan.upstreams import Selections
+from consul_nginx.plan.health import Decision, Outcome
+from consul_nginx.plan.upstreams import GroupDecision
 
 _WITHOUT_ENDPOINTS = {
     Layer.HTTP: "nginx answers 503",
@@ -36,40 +38,75 @@ _WORST_FIRST = {Status.UNKNOWN: 0, Status.FALSE: 1, Status.TRUE: 2}
 
 
 def resolved(
-    *, group: BackendGroup, layer: Layer, snapshot: Snapshot, selections: Selections
+    *, group: BackendGroup, layer: Layer, snapshot: Snapshot, decision: GroupDecision
 ) -> Condition:
-    """The condition of a mapping: that of its backends, the worst of several first."""
+    """The condition of a mapping: that of its backends, the worst of several first.
+
+    When these can be told, and are not healthy enough together, that is what counts.
+    """
+    without = "the fallback is served" if group.fallback else _WITHOUT_ENDPOINTS[layer]
     found = [
         _resolved(
             position=position,
             query=query,
-            layer=layer,
             observation=snapshot.get(query, UNKNOWN),
-            selection=selections[query],
+            selection=decision.selections[query],
+            without=without,
+            policy=group.policy,
         )
         for position, query in enumerate(group.queries)
     ]
     worst = min(found, key=lambda item: _WORST_FIRST[item.status])
     served = [item for item in found if item.is_true]
+    if worst.status is not Status.UNKNOWN:
+        ailing = _ailing(group=group, decision=decision.health, without=without)
+        if ailing is not None:
+            return ailing
     if worst.is_true:
-        return condition(Status.TRUE, worst.reason, "; ".join(item.message for item in found))
+        resting = decision.health.resting
+        rest = f"; {resting} more must stay healthy for health.holdDown first" if resting else ""
+        return condition(
+            Status.TRUE, worst.reason, "; ".join(item.message for item in found) + rest
+        )
     others = "; the other backends are served" if served else ""
     return condition(worst.status, worst.reason, f"{worst.message}{others}")
+
+
+def _ailing(*, group: BackendGroup, decision: Decision, without: str) -> Condition | None:
+    """Of a group that is not healthy enough, but not simply without an instance."""
+    services = ", ".join(map(str, group.queries))
+    healthy = (
+        f"{decision.healthy} of {services} healthy, and health.minHealthy is "
+        f"{group.policy.min_healthy}"
+    )
+    if decision.outcome is Outcome.KEPT:
+        return condition(
+            Status.FALSE,
+            "EndpointsKept",
+            f"{healthy}; {decision.kept} that were healthy before are served on, at most until "
+            f"{_time(decision.until)}",
+        )
+    if decision.outcome is Outcome.TOO_FEW:
+        return condition(Status.FALSE, "TooFewHealthy", f"{healthy}; these are served on")
+    if decision.outcome is Outcome.EMPTY and decision.healthy:
+        return condition(Status.FALSE, "TooFewHealthy", f"{healthy}; {without}")
+    return None
 
 
 def _resolved(
     *,
     position: int,
     query: ServiceQuery,
-    layer: Layer,
     observation: Observation,
     selection: EndpointSelection | None,
+    without: str,
+    policy: HealthPolicy,
 ) -> Condition:
     """That of one backend; ``selection`` is None when Consul never answered."""
     if observation.error is not None:
         failed = (
             f"for {query} since {_time(observation.failing_since)}: {observation.error}; "
-            "nginx keeps the endpoints it has"
+            "nginx keeps the endpoints it has, but for Pods that are gone"
         )
         if observation.refused:
             return condition(Status.UNKNOWN, "ConsulRefused", f"Consul refuses the query {failed}")
@@ -87,17 +124,17 @@ def _resolved(
             f"are served{dropped}",
         )
     if selection.total:
+        healthy = "passing or warning" if policy.warning else "passing"
         return condition(
             Status.FALSE,
             "NoHealthyEndpoints",
-            f"none of {selection.total} instances of {query} is passing and usable; "
-            f"{_WITHOUT_ENDPOINTS[layer]}{dropped}",
+            f"none of {selection.total} instances of {query} is {healthy} and usable; "
+            f"{without}{dropped}",
         )
     return condition(
         Status.FALSE,
         "ServiceNotFound",
-        f"spec.backends[{position}].service: Consul knows no instance of {query}; "
-        f"{_WITHOUT_ENDPOINTS[layer]}",
+        f"spec.backends[{position}].service: Consul knows no instance of {query}; {without}",
     )
 
 

@@ -5,18 +5,44 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from fractions import Fraction
 from functools import lru_cache
 from math import gcd
 from typing import Any
 
-from consul_nginx.model.consul import ServiceQuery
+from consul_nginx.model.consul import UNKNOWN, ServiceQuery, Snapshot
 from consul_nginx.model.mapping import BackendGroup, Endpoint
 from consul_nginx.model.nginx import Layer, Upstream
 from consul_nginx.plan.endpoints import MAX_WEIGHT, EndpointSelection
+from consul_nginx.plan.health import Decision, decide
+from consul_nginx.plan.survey import GonePods
 
 Selections = Mapping[ServiceQuery, EndpointSelection | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupDecision:
+    """Who of a group is served, as a whole and by backend."""
+
+    health: Decision
+    selections: Selections
+
+
+def decide_group(
+    *, group: BackendGroup, snapshot: Snapshot, gone: GonePods, now: float
+) -> GroupDecision:
+    """Decide for a group; ``now`` in seconds since the epoch."""
+    decision = decide(
+        policy=group.policy,
+        observations=[snapshot.get(backend.query, UNKNOWN) for backend in group.backends],
+        weights=[backend.weight for backend in group.backends],
+        gone=gone,
+        now=now,
+    )
+    return GroupDecision(
+        health=decision, selections=dict(zip(group.queries, decision.selections, strict=True))
+    )
 
 
 @lru_cache(maxsize=16_384)
@@ -65,7 +91,7 @@ def endpoints(*, group: BackendGroup, selections: Selections) -> tuple[Endpoint,
     for backend, selection in found:
         if selection is None:
             return None
-        if len(sharing) == 1:
+        if len(sharing) == 1 and not any(item.weight > MAX_WEIGHT for item in selection.endpoints):
             return selection.endpoints or group.fallback
         total = sum(item.weight for item in selection.endpoints)
         for item in selection.endpoints:
@@ -106,5 +132,6 @@ def merged(*, group: BackendGroup, selections: Selections) -> EndpointSelection 
     return EndpointSelection(
         endpoints=tuple(sorted({endpoint for item in known for endpoint in item.endpoints})),
         total=sum(item.total for item in known),
+        healthy=sum(item.healthy for item in known),
         dropped=tuple(dropped for item in known for dropped in item.dropped),
     )

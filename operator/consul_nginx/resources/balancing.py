@@ -1,4 +1,4 @@
-"""How requests are spread over endpoints, and when nginx avoids one."""
+"""How requests are spread over endpoints, and how many may be at each."""
 
 from __future__ import annotations
 
@@ -38,6 +38,18 @@ HASH_KEY_RULES = [
     {
         "rule": "(self.type in ['Header', 'Cookie', 'QueryParameter']) == (self.name != '')",
         "message": NAME_MISSING,
+    }
+]
+
+SLOW_START = "with IPHash and ConsistentHash, each step would move clients: leave slowStart out"
+
+BALANCING_RULES = [
+    {
+        "rule": (
+            "!(self.algorithm in ['IPHash', 'ConsistentHash']) || "
+            "duration(self.slowStart) == duration('0s')"
+        ),
+        "message": SLOW_START,
     }
 ]
 
@@ -113,6 +125,16 @@ class Balancing(SpecModel):
             ),
         ),
     ] = 0
+    slow_start: Annotated[
+        str,
+        Between(low="0s", high="1h"),
+        Field(
+            description=(
+                "An endpoint that is new or returns gets a quarter of its share, then two and "
+                "three quarters, and all of it after this time."
+            )
+        ),
+    ] = "0s"
     keepalive: Annotated[Keepalive, Field(description="Connections that are kept (HTTP).")] = (
         Keepalive()
     )
@@ -121,26 +143,11 @@ class Balancing(SpecModel):
         Field(description="Keeps a client with its instance while that is served (HTTP)."),
     ] = None
 
-
-class Health(SpecModel):
-    """When nginx avoids an endpoint on its own."""
-
-    max_fails: Annotated[
-        int,
-        Field(
-            ge=0,
-            le=100,
-            description=(
-                "Failed attempts within failTimeout after which nginx leaves an endpoint out for "
-                "as long; 0: never, Consul's checks decide."
-            ),
-        ),
-    ] = 0
-    fail_timeout: Annotated[
-        str,
-        Between(low="1s", high="1h"),
-        Field(description="Time in which failures are counted, and for which it is left out."),
-    ] = "10s"
+    @model_validator(mode="after")
+    def _consistent(self) -> Balancing:
+        if self.algorithm in ("IPHash", "ConsistentHash") and seconds(self.slow_start):
+            raise FieldError("slowStart", SLOW_START)
+        return self
 
 
 def balancing(spec: Balancing) -> model.Balancing:
@@ -167,8 +174,3 @@ def _sticky(spec: Sticky | None) -> model.Sticky | None:
         return None
     max_age = seconds(spec.max_age) if spec.max_age is not None else None
     return model.Sticky(cookie=spec.cookie, max_age=max_age, secure=spec.secure)
-
-
-def health(spec: Health) -> model.Health:
-    """The same for decisions."""
-    return model.Health(max_fails=spec.max_fails, fail_timeout=seconds(spec.fail_timeout))

@@ -123,8 +123,9 @@ _SERVICE_MAPPING_STATUS = {
         "type": "object",
         "description": "Instances that Consul knows of the backend.",
         "properties": {
-            "healthy": _count("Instances that requests go to."),
+            "healthy": _count("Instances that are healthy and usable."),
             "total": _count("Instances in Consul."),
+            "kept": _count("Instances that are served although they are not healthy."),
             "summary": {
                 "type": "string",
                 "maxLength": 64,

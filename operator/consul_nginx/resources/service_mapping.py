@@ -11,6 +11,7 @@ from consul_nginx.model import mapping as model
 from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.resources import backends as targets
 from consul_nginx.resources import balancing as spreading
+from consul_nginx.resources import health as healthy
 from consul_nginx.resources import limits as limiting
 from consul_nginx.resources import traffic as passing
 from consul_nginx.resources.base import FieldError, Invalid, SpecModel, parse_meta, problems_of
@@ -106,15 +107,26 @@ class ServiceMappingSpec(SpecModel):
         tuple[targets.FallbackEndpoint, ...],
         Field(
             max_length=16,
-            description="Servers that get the requests while no backend has an instance to serve.",
+            description=(
+                "Servers that get the requests while too few instances are healthy, as "
+                "health.onEmpty has it."
+            ),
         ),
     ] = ()
     balancing: Annotated[
-        spreading.Balancing, Field(description="How requests are spread over instances.")
+        spreading.Balancing,
+        Field(
+            description="How requests are spread over instances.",
+            json_schema_extra={"x-kubernetes-validations": spreading.BALANCING_RULES},
+        ),
     ] = spreading.Balancing()
-    health: Annotated[spreading.Health, Field(description="Which instances get requests.")] = (
-        spreading.Health()
-    )
+    health: Annotated[
+        healthy.Health,
+        Field(
+            description="Which instances get requests, and what happens when too few are healthy.",
+            json_schema_extra={"x-kubernetes-validations": healthy.HEALTH_RULES},
+        ),
+    ] = healthy.Health()
     backend_protocol: Annotated[
         Literal["HTTP", "HTTPS", "GRPC", "GRPCS"],
         Field(
@@ -202,6 +214,10 @@ class ServiceMappingSpec(SpecModel):
             self.path.type != "Prefix" or self.backend_protocol not in ("HTTP", "HTTPS")
         ):
             raise FieldError("replacePrefix", REPLACES_PREFIX)
+        if self.health.on_empty == "Fallback" and not self.fallback:
+            raise FieldError("fallback", healthy.FALLBACK_MISSING)
+        if self.health.on_empty == "Fail" and self.fallback:
+            raise FieldError("fallback", healthy.FALLBACK_UNUSED)
         if not self.backends and (unused := _in_use(self, _FOR_BACKENDS)):
             raise FieldError(unused[0].removeprefix("spec."), NEEDS_BACKENDS)
         return self
@@ -222,6 +238,7 @@ RULES = (
         ),
         "message": REPLACES_PREFIX,
     },
+    *healthy.FALLBACK_RULES,
 )
 
 
@@ -253,7 +270,8 @@ def _group(spec: ServiceMappingSpec) -> model.BackendGroup:
     return model.BackendGroup(
         backends=tuple(sorted(map(targets.backend, spec.backends))),
         balancing=spreading.balancing(spec.balancing),
-        health=spreading.health(spec.health),
+        policy=healthy.policy(spec.health, slow_start=spec.balancing.slow_start),
+        health=healthy.avoidance(spec.health),
         fallback=tuple(
             sorted(
                 model.Endpoint(address=item.address, port=item.port, weight=item.weight)
