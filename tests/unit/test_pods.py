@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from consul_nginx.loops.brake import CONFIRM_S, FREE, REMEMBER_S, Brake
+from consul_nginx.loops.gone import gone_pods
 from consul_nginx.loops.pods import Pods, Raw
+from consul_nginx.model.consul import PodMark
 from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.model.registration import Pod
+from consul_nginx.plan.survey import NONE_GONE
 from consul_nginx.registrar.pod import MalformedPodError
 
 
@@ -224,3 +227,43 @@ def test_a_pod_that_is_back_must_be_missed_anew() -> None:
     clock.now, clock.lists, clock.back = 100.0, {"shop": 2}, set()
     brake.missing(node="a", pods=missing(50), held=100)
     assert brake.holds("a-0")
+
+
+def test_a_pod_that_is_gone_is_told_of_once() -> None:
+    gone: list[str] = []
+    pods = Pods(parse=parse, changed=lambda _: None, gone=gone.append)
+    for name in ("ends", "deleted", "replaced", "missing", "stays"):
+        pods.put(raw(name))
+    assert gone == []
+    pods.put(raw("ends", version=2, leaving=True))
+    pods.put(raw("ends", version=3, leaving=True))
+    pods.remove(raw("deleted", version=2))
+    pods.put(raw("replaced", version=2, uid="uid-successor"))
+    pods.listed(uids={"uid-successor", "uid-stays"}, version=9, namespace=None)
+    assert gone == ["uid-ends", "uid-deleted", "uid-replaced", "uid-missing"]
+
+
+def mark(name: str, *, cluster: str = "c", namespace: str = "shop") -> PodMark:
+    return PodMark(cluster=cluster, namespace=namespace, uid=f"uid-{name}")
+
+
+def test_of_the_pods_that_instances_name_those_are_gone_that_ended_or_that_a_list_lacks(
+    pods: Pods,
+) -> None:
+    pods.put(raw("lives"))
+    pods.put(raw("ended"))
+    pods.remove(raw("ended"))
+    marks = [mark("lives"), mark("ended"), mark("unseen")]
+    found = gone_pods(marks=marks, cluster="c", pods=pods)
+    assert (found.ended, found.missing) == ({"uid-ended"}, set())
+    pods.listed(uids={"uid-lives"}, version=1, namespace="shop")
+    found = gone_pods(marks=marks, cluster="c", pods=pods)
+    assert (found.ended, found.missing) == ({"uid-ended"}, {"uid-ended", "uid-unseen"})
+
+
+def test_pods_of_other_clusters_and_of_namespaces_that_are_not_listed_can_not_be_known(
+    pods: Pods,
+) -> None:
+    pods.listed(uids=set(), version=1, namespace="shop")
+    marks = [mark("a", cluster="other"), mark("b", namespace="blog")]
+    assert gone_pods(marks=marks, cluster="c", pods=pods) == NONE_GONE

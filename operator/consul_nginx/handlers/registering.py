@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from consul_nginx.loops.brake import CONFIRM_S
 from consul_nginx.loops.comparison import Comparison
 from consul_nginx.loops.drift import DriftWatch
 from consul_nginx.loops.events import Events
+from consul_nginx.loops.gone import gone_pods
 from consul_nginx.loops.lead import Lead
 from consul_nginx.loops.namespaces import Namespaces
 from consul_nginx.loops.pacing import Pacer
@@ -31,7 +32,9 @@ from consul_nginx.loops.retired import Retired
 from consul_nginx.loops.wishes import Wishes
 from consul_nginx.loops.worker import work
 from consul_nginx.metrics import REGISTRATION_AGE, REGISTRATIONS, REJECTED_ANNOTATIONS
+from consul_nginx.model.consul import PodMark
 from consul_nginx.model.registration import Mode, Place
+from consul_nginx.plan.survey import NONE_GONE, GonePods
 from consul_nginx.registrar.pod import parse_pod
 from consul_nginx.resources.registration import RegistrationFile
 
@@ -49,7 +52,8 @@ SETTLE_S = 1.0
 class Registering:
     """The registrar, and the feed of Pods.
 
-    ``namespaces`` are the only ones whose Pods may be read; empty: all.
+    ``namespaces`` are the only ones whose Pods may be read; empty: all. ``pod_gone`` is called with
+    the UID of each Pod that is, ``pods_known`` once all are known.
     """
 
     def __init__(
@@ -61,8 +65,12 @@ class Registering:
         labels: Namespaces,
         namespaces: tuple[str, ...],
         consul: Consuls,
+        pod_gone: Callable[[str], None],
+        pods_known: Callable[[], None],
     ) -> None:
         self._file = file
+        self._pods_known = pods_known
+        self._cluster = ""
         self._kube = kube
         self._lead = lead
         self._labels = labels
@@ -70,7 +78,7 @@ class Registering:
         self._queue: WorkQueue[str] = WorkQueue(
             name="register", longest_backoff=LONGEST_BACKOFF_S[file.settings.mode]
         )
-        self._pods = Pods(parse=parse_pod, changed=Pacer(queue=self._queue).changed)
+        self._pods = Pods(parse=parse_pod, changed=Pacer(queue=self._queue).changed, gone=pod_gone)
         self._relist = Relist(
             take=PodLists(kube=kube, pods=self._pods, namespaces=namespaces).take,
             what="Pods",
@@ -91,6 +99,12 @@ class Registering:
         """Another replica wrote meanwhile, or will from here on."""
         self._led_anew()
 
+    def gone(self, marks: Iterable[PodMark]) -> GonePods:
+        """Those of the Pods that instances name which are gone; none before all are known."""
+        if not self._cluster:
+            return NONE_GONE
+        return gone_pods(marks=marks, cluster=self._cluster, pods=self._pods)
+
     async def run(self) -> None:
         """Never returns."""
         file = await self._named()
@@ -98,6 +112,8 @@ class Registering:
             tasks.create_task(self._relist.run())
             await self._relist.listed.wait()
             _log.info("all Pods are known; this is cluster %s in Consul", file.settings.cluster)
+            self._cluster = file.settings.cluster
+            self._pods_known()
             self._start(tasks, file)
 
     def _start(self, tasks: asyncio.TaskGroup, file: RegistrationFile) -> None:

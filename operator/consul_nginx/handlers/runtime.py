@@ -43,6 +43,7 @@ from consul_nginx.metrics import (
 )
 from consul_nginx.model.consul import ServiceQuery
 from consul_nginx.model.kubernetes import ObjectRef
+from consul_nginx.plan.survey import NONE_GONE
 from consul_nginx.settings import OperatorSettings
 
 _log = logging.getLogger(__name__)
@@ -118,6 +119,7 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
             nginx_image=NginxImage(
                 name=settings.nginx_image, pull_secrets=settings.nginx_image_pull_secrets
             ),
+            gone=lambda marks: NONE_GONE if registering is None else registering.gone(marks),
         )
         reports = Reports(
             kube=kube,
@@ -133,7 +135,12 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
             period=RESOURCES_PERIOD_S,
         )
         registering = _registering(
-            settings=settings, kube=kube, lead=lead, resources=resources, consul=consul
+            settings=settings,
+            kube=kube,
+            lead=lead,
+            resources=resources,
+            consul=consul,
+            load_balancers=load_balancers,
         )
 
         def repair(ref: ObjectRef) -> None:
@@ -210,6 +217,7 @@ def _registering(
     lead: LeaseElector | AlwaysLeading,
     resources: Resources,
     consul: Consuls,
+    load_balancers: LoadBalancers,
 ) -> Registering | None:
     if settings.registration is None:
         return None
@@ -220,6 +228,8 @@ def _registering(
         labels=resources.namespaces,
         namespaces=settings.namespaces,
         consul=consul,
+        pod_gone=load_balancers.pod_gone,
+        pods_known=load_balancers.pods_known,
     )
 
 

@@ -2,19 +2,24 @@
 
 What is rejected today may have been fine yesterday, and goes on being served in that form, also by
 an operator that was started since. Objects are kept as they were written, and validated again when
-they are read.
+they are read. Beside them, what Consul said last of services whose instances are held at present:
+an operator that is started now could not know.
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from consul_nginx.kube.client import Raw
+from consul_nginx.kube.held import read_held, write_held
+from consul_nginx.model.consul import ServiceQuery
+from consul_nginx.model.history import Recollection
 
 STATE_KEY = "accepted.json.gz"
 
@@ -25,12 +30,20 @@ _METADATA = ("namespace", "name", "uid", "generation", "creationTimestamp")
 class State:
     """The LoadBalancer, None when it never was accepted, and mappings by uid.
 
-    ``proven`` are the files, without endpoints, that nginx ran last in all pods.
+    ``proven`` are the files, without endpoints, that nginx ran last in all pods. ``held`` is what
+    was known, by ``query_key``, of services that Consul does not tell the present of.
     """
 
     load_balancer: Raw | None = None
     mappings: Mapping[str, Raw] = field(default_factory=dict)
     proven: Mapping[str, str] = field(default_factory=dict)
+    held: Mapping[str, Recollection] = field(default_factory=dict)
+
+
+def query_key(query: ServiceQuery) -> str:
+    """Equal for equal queries, also in the process after this one."""
+    text = json.dumps(asdict(query), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def essence(raw: Raw) -> dict[str, Any]:
@@ -46,6 +59,7 @@ def encode_state(state: State) -> dict[str, str]:
             "loadBalancer": state.load_balancer,
             "mappings": dict(state.mappings),
             "proven": dict(state.proven),
+            "held": {key: write_held(item) for key, item in state.held.items()},
         },
         sort_keys=True,
         separators=(",", ":"),
@@ -62,6 +76,7 @@ def decode_state(data: Mapping[str, str]) -> State:
             load_balancer=None if load_balancer is None else essence(load_balancer),
             mappings={uid: essence(item) for uid, item in raw["mappings"].items()},
             proven={str(name): str(text) for name, text in raw["proven"].items()},
+            held={str(key): read_held(item) for key, item in raw["held"].items()},
         )
     except (LookupError, ValueError, TypeError, AttributeError, OSError, EOFError):
         return State()

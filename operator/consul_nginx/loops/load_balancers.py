@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -20,12 +20,14 @@ from consul_nginx.kube.nginx_pod import NginxImage
 from consul_nginx.kube.state import State, essence
 from consul_nginx.loops.batching import Batcher
 from consul_nginx.loops.children import Children
+from consul_nginx.loops.held import hold, with_held
 from consul_nginx.loops.lead import Lead
 from consul_nginx.loops.memory import Memory, Remembered
 from consul_nginx.loops.refusals import Refusals
 from consul_nginx.loops.resources import Resources
 from consul_nginx.model.bundle import Bundle
-from consul_nginx.model.consul import ServiceQuery, Snapshot
+from consul_nginx.model.consul import UNKNOWN, PodMark, ServiceQuery, Snapshot
+from consul_nginx.model.history import Recollection
 from consul_nginx.model.kubernetes import LoadBalancer, Meta, ObjectRef
 from consul_nginx.model.layout import Layout
 from consul_nginx.model.mapping import ServiceMapping
@@ -42,6 +44,7 @@ from consul_nginx.plan.load_balancer import (
     plan_load_balancer,
 )
 from consul_nginx.plan.permissions import Permissions, consul_objection
+from consul_nginx.plan.survey import GonePods
 from consul_nginx.resources.base import Invalid, invalid
 
 FIRST_ANSWER_PATIENCE_S = 2.0
@@ -88,10 +91,16 @@ class _Gathered:
     acceptance: Acceptance
     snapshot: Snapshot
     written: Written
+    gone: GonePods
+    now: float
 
 
 class LoadBalancers:
-    """The reconcile function of the first flow, and its memory."""
+    """The reconcile function of the first flow, and its memory.
+
+    ``gone`` says which of the Pods that instances name are, ``clock`` tells seconds since the
+    epoch: what is remembered outlives the process.
+    """
 
     def __init__(
         self,
@@ -103,9 +112,13 @@ class LoadBalancers:
         batcher: Batcher,
         policy: Policy,
         nginx_image: NginxImage,
+        gone: Callable[[Iterable[PodMark]], GonePods],
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._kube = kube
         self._lead = lead
+        self._gone = gone
+        self._clock = clock
         self._resources = resources
         self._catalog = catalog
         self._batcher = batcher
@@ -114,6 +127,7 @@ class LoadBalancers:
         self._programmes: dict[ObjectRef, Programme] = {}
         self._refusals: dict[ObjectRef, str] = {}
         self._queries: dict[ObjectRef, frozenset[ServiceQuery]] = {}
+        self._pods: dict[ObjectRef, frozenset[str]] = {}
         self._refused = Refusals()
         self._proven: dict[ObjectRef, Mapping[str, str]] = {}
         self._memory = Memory(kube=kube)
@@ -150,6 +164,18 @@ class LoadBalancers:
             self._proven[ref] = structure
             self._batcher.changed(ref)
 
+    def pod_gone(self, uid: str) -> None:
+        """A Pod is gone: nobody may be sent to its address any more."""
+        for ref, uids in self._pods.items():
+            if uid in uids:
+                self._batcher.changed(ref)
+
+    def pods_known(self) -> None:
+        """All Pods are known: those that ended before can be told now."""
+        for ref, uids in self._pods.items():
+            if uids:
+                self._batcher.changed(ref)
+
     async def reconcile(self, ref: ObjectRef) -> float | None:
         """Bring one LoadBalancer's ConfigMap and objects to what they should be.
 
@@ -176,6 +202,14 @@ class LoadBalancers:
             load_balancer=gathered.load_balancer,
             acceptance=gathered.acceptance,
             snapshot=gathered.snapshot,
+            gone=gathered.gone,
+            now=gathered.now,
+        )
+        holding = hold(
+            observations=gathered.snapshot,
+            kept=plan.kept,
+            before=gathered.memory.state.held,
+            now=gathered.now,
         )
         substituted = substitute(
             bundle=render(
@@ -193,7 +227,9 @@ class LoadBalancers:
         self._lead.require()
         await self._memory.keep(
             load_balancer=gathered.load_balancer,
-            state=_to_remember(gathered=gathered, plan=plan, proven=self._proven.get(ref)),
+            state=_to_remember(
+                gathered=gathered, plan=plan, proven=self._proven.get(ref), held=holding.held
+            ),
             before=gathered.memory,
         )
         written = await self._bundles.write(
@@ -205,7 +241,10 @@ class LoadBalancers:
             self._batcher.wrote(ref, written.size)
         self._remember(gathered=gathered, plan=plan, substituted=substituted, written=written)
         settled = await self._children.apply(gathered.load_balancer)
-        return self._refused.next_try(ref) if settled else CHILDREN_NOT_SETTLED_S
+        return _soonest(
+            self._refused.next_try(ref) if settled else CHILDREN_NOT_SETTLED_S,
+            *(at - gathered.now for at in (plan.again, holding.again) if at is not None),
+        )
 
     def forget_observed(self, ref: ObjectRef) -> None:
         """Read and apply everything anew next time: hand edits are found by that."""
@@ -257,6 +296,11 @@ class LoadBalancers:
         )
         self._ask(ref, acceptance.queries)
         await self._catalog.heard(acceptance.queries, patience=FIRST_ANSWER_PATIENCE_S)
+        written = await self._bundles.read(load_balancer)
+        # From here on without a pause: what comes later has it reconciled once more.
+        snapshot = self._snapshot(acceptance.queries, held=memory.state.held)
+        marks = _marks(snapshot)
+        self._pods[ref] = frozenset(marks)
         return _Gathered(
             accepted=accepted_now,
             load_balancer=load_balancer,
@@ -267,9 +311,17 @@ class LoadBalancers:
             ),
             memory=memory,
             acceptance=acceptance,
-            snapshot=self._catalog.snapshot(),
-            written=await self._bundles.read(load_balancer),
+            snapshot=snapshot,
+            written=written,
+            gone=self._gone(marks.values()),
+            now=self._clock(),
         )
+
+    def _snapshot(
+        self, queries: frozenset[ServiceQuery], *, held: Mapping[str, Recollection]
+    ) -> Snapshot:
+        known = self._catalog.snapshot()
+        return with_held({query: known.get(query, UNKNOWN) for query in queries}, held)
 
     def verdict(self, load_balancer: LoadBalancer | Invalid) -> Condition:
         """``Accepted`` of a LoadBalancer."""
@@ -298,6 +350,7 @@ class LoadBalancers:
         self.forget_observed(ref)
         self._children.forget_all(ref)
         self._programmes.pop(ref, None)
+        self._pods.pop(ref, None)
         self._proven.pop(ref, None)
         self._refused.forget(ref)
         self._batcher.forget(ref)
@@ -347,11 +400,32 @@ class LoadBalancers:
         )
 
 
-def _to_remember(*, gathered: _Gathered, plan: Plan, proven: Mapping[str, str] | None) -> State:
+def _marks(snapshot: Snapshot) -> dict[str, PodMark]:
+    """Pods that instances name, by UID."""
+    return {
+        instance.pod.uid: instance.pod
+        for observation in snapshot.values()
+        for instance in observation.instances or ()
+        if instance.pod.uid
+    }
+
+
+def _soonest(*delays: float | None) -> float | None:
+    return min((max(delay, 0.0) for delay in delays if delay is not None), default=None)
+
+
+def _to_remember(
+    *,
+    gathered: _Gathered,
+    plan: Plan,
+    proven: Mapping[str, str] | None,
+    held: Mapping[str, Recollection],
+) -> State:
     """What is accepted now, and for the rest what was remembered of it."""
     before = gathered.memory.state
     accepted_uids = {m.meta.uid for m, verdict in plan.mappings if verdict.accepted.is_true}
     return State(
+        held=held,
         proven=before.proven if proven is None else proven,
         load_balancer=gathered.present.load_balancer
         if gathered.accepted.is_true

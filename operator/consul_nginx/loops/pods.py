@@ -31,11 +31,21 @@ class _Known:
 
 
 class Pods:
-    """``changed`` is called with the node of a Pod that is news, once with each it was on."""
+    """``changed`` is called with the node of a Pod that is news, once with each it was on.
 
-    def __init__(self, *, parse: Callable[[Raw], Pod], changed: Callable[[str], None]) -> None:
+    ``gone`` is called with the UID of a Pod that was seen to end, or that a list lacks.
+    """
+
+    def __init__(
+        self,
+        *,
+        parse: Callable[[Raw], Pod],
+        changed: Callable[[str], None],
+        gone: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._parse = parse
         self._changed = changed
+        self._gone = gone
         self._pods: dict[ObjectRef, _Known] = {}
         self._on: dict[str, dict[ObjectRef, Pod]] = {}
         self._uids: set[str] = set()
@@ -83,6 +93,7 @@ class Pods:
             within = namespace is None or known.pod.ref.namespace == namespace
             if within and known.pod.uid not in uids and known.version <= version:
                 self._forget(known.pod)
+                self._gone(known.pod.uid)
         self._lists[namespace] += 1
 
     def covers(self, namespace: str) -> bool:
@@ -128,12 +139,15 @@ class Pods:
             return None
 
     def _end(self, pod: Pod) -> None:
+        is_news = pod.uid not in self._ended
         keep(self._ended, pod.uid, None, at_most=MAX_ENDED)
         known = self._pods.get(pod.ref)
         if known is not None and known.pod.uid == pod.uid:
             self._forget(known.pod)
         else:
             self._tell(pod)
+        if is_news:
+            self._gone(pod.uid)
 
     def _forget(self, pod: Pod) -> None:
         del self._pods[pod.ref]

@@ -1,0 +1,34 @@
+"""Which Pods that Consul's instances name are gone, as far as this cluster's Pods are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from consul_nginx.model.consul import PodMark
+from consul_nginx.plan.survey import GonePods
+
+
+class KnownPods(Protocol):
+    """What has to be known of Pods; see ``Pods``."""
+
+    def covers(self, namespace: str) -> bool:
+        """Whether all Pods of a namespace are known."""
+
+    def lives(self, uid: str) -> bool:
+        """Whether the Pod is known, and was not told to end."""
+
+    def ended(self, uid: str) -> bool:
+        """Whether the Pod was seen to end."""
+
+
+def gone_pods(*, marks: Iterable[PodMark], cluster: str, pods: KnownPods) -> GonePods:
+    """Of the Pods that ``marks`` name, those of ``cluster`` that are gone.
+
+    Another cluster's Pods can't be known, nor those of a namespace that was not listed.
+    """
+    ours = [mark for mark in marks if mark.cluster == cluster and not pods.lives(mark.uid)]
+    return GonePods(
+        ended=frozenset(mark.uid for mark in ours if pods.ended(mark.uid)),
+        missing=frozenset(mark.uid for mark in ours if pods.covers(mark.namespace)),
+    )
