@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import signal
 import subprocess
 import urllib.error
 import urllib.request
@@ -50,6 +51,11 @@ class Consul:
 
     port: int
     token: str = ""
+    pid: int = 0
+
+    def kill(self) -> None:
+        """End it without a word, as a crash does."""
+        os.kill(self.pid, signal.SIGKILL)
 
     @property
     def url(self) -> str:
@@ -85,6 +91,7 @@ def dev_agent(folder: Path, *flags: str, token: str = "") -> Iterator[Consul]:
             ],
             stdout=log, stderr=log, cwd=folder,
         )  # fmt: skip
+    found = replace(found, pid=process.pid)
     try:
         wait_for(found.leads, seconds=30, why=f"Consul leads: {folder / 'log'}")
         yield found
@@ -97,6 +104,13 @@ def dev_agent(folder: Path, *flags: str, token: str = "") -> Iterator[Consul]:
 def consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consul]:
     """A Consul that runs for all tests; each test has a cluster of its own in it."""
     with dev_agent(tmp_path_factory.mktemp("consul")) as found:
+        yield found
+
+
+@pytest.fixture
+def mortal(tmp_path: Path) -> Iterator[Consul]:
+    """One of the test's own, which it may stop."""
+    with dev_agent(tmp_path) as found:
         yield found
 
 

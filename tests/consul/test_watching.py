@@ -1,0 +1,140 @@
+"""What a watch observes of a real Consul, and who is served then."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+from consul_nginx.consul.catalog import Catalog
+from consul_nginx.consul.client import ConsulClient
+from consul_nginx.consul.transport import PooledTransport
+from consul_nginx.model.consul import UNKNOWN, Health, PodMark, ServiceQuery
+from consul_nginx.model.health import HealthPolicy
+from consul_nginx.plan.health import Outcome, decide
+from consul_nginx.plan.survey import NONE_GONE, GonePods
+
+PATIENCE_S = 10.0
+
+
+class Watched:
+    """One service of a Consul, watched as the operator does."""
+
+    def __init__(self, http: PooledTransport, service: str) -> None:
+        self.query = ServiceQuery(service=service)
+        self._news = asyncio.Event()
+        self._catalog = Catalog(reader=ConsulClient(http=http), changed=lambda _: self._news.set())
+        self._catalog.watch_only([self.query])
+
+    async def until(self, seen):
+        """The first observation that is as ``seen`` says."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                self._news.clear()
+                observation = self._catalog.snapshot().get(self.query, UNKNOWN)
+                if seen(observation):
+                    return observation
+                await self._news.wait()
+
+    async def close(self) -> None:
+        await self._catalog.close()
+
+
+@contextlib.asynccontextmanager
+async def watched(consul, service):
+    async with PooledTransport(address=consul.url) as http:
+        found = Watched(http, service)
+        try:
+            yield found
+        finally:
+            await found.close()
+
+
+def healths(observation):
+    return {item.id: item.health for item in observation.instances or ()}
+
+
+def decided(observation, *, now=None, gone=NONE_GONE, **policy):
+    return decide(
+        policy=HealthPolicy(**policy),
+        observations=[observation],
+        weights=[1],
+        gone=gone,
+        now=time.time() if now is None else now,
+    )
+
+
+def served(decision):
+    [selection] = decision.selections
+    return [endpoint.address for endpoint in selection.endpoints]
+
+
+def say(consul, service, name, status):
+    """Register an instance with an address of its own that nobody checks."""
+    node = f"node-{service}"
+    address = f"10.1.0.{len(name)}"
+    body = {"ID": name, "Service": service, "Address": address, "Port": 80}
+    check = {"Node": node, "CheckID": name, "Name": name, "ServiceID": name, "Status": status}
+    whole = {"Node": node, "Address": "10.9.9.9", "Service": body, "Check": check}
+    consul.ask("catalog/register", whole)
+
+
+def forget(consul, service, name):
+    consul.ask("catalog/deregister", {"Node": f"node-{service}", "ServiceID": name})
+
+
+async def test_an_instance_is_served_until_its_pod_is_seen_to_end(
+    consul, catalog, cluster, place, wanted, registering
+):
+    await catalog.apply(place, registering(wanted("pod-a", name="marked")))
+    async with watched(consul, "marked") as watch:
+        observation = await watch.until(lambda seen: seen.instances)
+        [found] = observation.instances
+        assert found.pod == PodMark(cluster=cluster, namespace="shop", uid="pod-a")
+        assert served(decided(observation)) == ["10.1.2.3"]
+        gone = GonePods(ended=frozenset({found.pod.uid}))
+        assert served(decided(observation, gone=gone)) == []
+
+
+async def test_a_service_that_is_emptied_is_empty_at_once_whatever_the_policy(consul):
+    say(consul, "emptied", "a", "passing")
+    async with watched(consul, "emptied") as watch:
+        await watch.until(lambda seen: seen.instances)
+        forget(consul, "emptied", "a")
+        observation = await watch.until(lambda seen: seen.instances == ())
+        assert observation.error is None
+        assert decided(observation, keep=600, keep_few=True).outcome is Outcome.EMPTY
+
+
+async def test_failed_instances_are_kept_from_the_time_they_failed(consul):
+    say(consul, "failing", "a", "passing")
+    say(consul, "failing", "bb", "passing")
+    async with watched(consul, "failing") as watch:
+        await watch.until(lambda seen: len(seen.instances or ()) == 2)
+        began = time.time()
+        say(consul, "failing", "a", "critical")
+        say(consul, "failing", "bb", "critical")
+        observation = await watch.until(
+            lambda seen: set(healths(seen).values()) == {Health.CRITICAL}
+        )
+        assert served(decided(observation)) == []
+        kept = decided(observation, keep=600, keep_few=True)
+        assert served(kept) == ["10.1.0.1", "10.1.0.2"]
+        assert began <= kept.until - 600 <= time.time()
+
+
+async def test_a_consul_that_goes_away_takes_nobody_along_for_however_long(mortal):
+    say(mortal, "lasting", "a", "passing")
+    async with watched(mortal, "lasting") as watch:
+        await watch.until(lambda seen: seen.instances)
+        mortal.kill()
+        observation = await watch.until(lambda seen: seen.error is not None)
+        assert served(decided(observation, now=time.time() + 1e6)) == ["10.1.0.1"]
+
+
+async def test_warning_counts_if_the_policy_says_so(consul):
+    say(consul, "warned", "a", "warning")
+    async with watched(consul, "warned") as watch:
+        observation = await watch.until(lambda seen: seen.instances)
+        assert served(decided(observation)) == []
+        assert served(decided(observation, warning=True)) == ["10.1.0.1"]
