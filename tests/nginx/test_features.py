@@ -107,6 +107,20 @@ def test_the_fallback_serves_while_nobody_else_does(feature: Load):
     assert Counter(nginx.backend() for _ in range(20)) == {8: 15, 9: 5}
 
 
+def test_who_serves_while_instances_fail_flap_or_come_back(feature: Load):
+    nginx = feature("missing-instances")
+
+    def answering(host: str) -> Counter[int]:
+        return Counter(nginx.backend(host=host) for _ in range(20))
+
+    assert answering("warning.example").keys() == {1, 2}
+    assert answering("few.example").keys() == {9}
+    assert answering("kept.example").keys() == answering("held.example").keys() == {3, 4}
+    assert nginx.ask(host="failing.example").status == 503
+    assert answering("flapping.example").keys() == {5}
+    assert answering("slow.example") == {5: 16, 6: 4}
+
+
 def test_what_is_hashed_stays_with_one_instance(feature: Load):
     nginx = feature("balancing")
     for how in (

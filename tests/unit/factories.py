@@ -87,6 +87,7 @@ def planned(
     snapshot: Snapshot,
     remembered: Mapping[str, ServiceMapping] | None = None,
     permissions: Permissions | None = None,
+    now: float = 0.0,
 ) -> Plan:
     acceptance = accept(
         load_balancer=load_balancer,
@@ -94,7 +95,9 @@ def planned(
         remembered=remembered or {},
         permissions=permissions or Permissions(),
     )
-    return plan_load_balancer(load_balancer=load_balancer, acceptance=acceptance, snapshot=snapshot)
+    return plan_load_balancer(
+        load_balancer=load_balancer, acceptance=acceptance, snapshot=snapshot, now=now
+    )
 
 
 def selected(instances: Iterable[Instance]) -> EndpointSelection:

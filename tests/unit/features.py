@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 import yaml
 
 from consul_nginx.commands.snapshots import Recorded, parse_snapshot
+from consul_nginx.model.consul import UNKNOWN, Observation, ServiceQuery
+from consul_nginx.model.history import advance
 from consul_nginx.model.kubernetes import LoadBalancer
 from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.plan.load_balancer import Plan
@@ -20,6 +22,7 @@ from unit.factories import planned
 
 GOLDEN = Path(__file__).parent / "golden"
 NAMES = sorted(path.parent.name for path in GOLDEN.glob("*/manifest.yaml"))
+NOW = 1795331400.0  # 2026-11-22T07:10:00Z
 
 _AS_WRITTEN: Mapping[str, int] = MappingProxyType({})
 
@@ -31,11 +34,12 @@ def manifests(name: str) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Feature:
-    """A folder, understood."""
+    """A folder, understood; ``earlier`` is what Consul said before, in order of time."""
 
     load_balancer: LoadBalancer
     mappings: tuple[ServiceMapping, ...]
     consul: Recorded
+    earlier: tuple[tuple[float, Recorded], ...] = ()
 
     @classmethod
     def read(cls, name: str, *, ports: Mapping[str, int] = _AS_WRITTEN) -> Feature:
@@ -50,7 +54,16 @@ class Feature:
         valid = tuple(item for item in mappings if isinstance(item, ServiceMapping))
         assert len(valid) == len(mappings), mappings
         consul = parse_snapshot((GOLDEN / name / "consul.json").read_text())
-        return cls(load_balancer=load_balancer, mappings=valid, consul=consul)
+        earlier = (
+            (NOW - 60.0 * int(path.stem.split("-")[1].removesuffix("m")), path)
+            for path in (GOLDEN / name).glob("consul-*m-ago.json")
+        )
+        return cls(
+            load_balancer=load_balancer,
+            mappings=valid,
+            consul=consul,
+            earlier=tuple((at, parse_snapshot(path.read_text())) for at, path in sorted(earlier)),
+        )
 
     def plan(self) -> Plan:
         """All mappings are accepted."""
@@ -58,11 +71,27 @@ class Feature:
         plan = planned(
             load_balancer=self.load_balancer,
             mappings=self.mappings,
-            snapshot={query: self.consul.observe(query) for query in queries},
+            snapshot={query: self._observe(query) for query in queries},
+            now=NOW,
         )
         rejected = [verdict for _, verdict in plan.mappings if not verdict.accepted.is_true]
         assert not rejected, rejected
         return plan
+
+    def _observe(self, query: ServiceQuery) -> Observation:
+        """What is said now, with the history of what was said earlier."""
+        seen = UNKNOWN
+        for at, consul in (*self.earlier, (NOW, self.consul)):
+            now = consul.observe(query)
+            history = (
+                {}
+                if seen.instances is None
+                else advance(
+                    before=seen.instances, history=seen.history, now=now.instances or (), at=at
+                )
+            )
+            seen = replace(now, history=history)
+        return seen
 
 
 def _stored(raw: dict[str, Any], position: int) -> dict[str, Any]:
