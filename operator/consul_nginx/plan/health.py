@@ -84,7 +84,8 @@ def decide(
     for candidate, step in sorted(choice.served, key=lambda item: item[0].place):
         endpoint = candidate.endpoint
         served.setdefault(candidate.backend, {}).setdefault(
-            (endpoint.address, endpoint.port), replace(endpoint, weight=endpoint.weight * step)
+            (endpoint.address, endpoint.port),
+            endpoint if step == 1 else replace(endpoint, weight=endpoint.weight * step),
         )
     ends = [item.doubt.since + policy.doubt for item in believed if item.doubt is not None]
     return replace(

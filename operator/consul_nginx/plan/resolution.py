@@ -76,18 +76,18 @@ def _ailing(*, group: BackendGroup, decision: Decision, without: str) -> Conditi
     """Of a group that is not healthy enough, but not simply without an instance."""
     services = ", ".join(map(str, group.queries))
     healthy = (
-        f"{decision.healthy} of {services} healthy, and health.minHealthy is "
+        f"{decision.healthy} instances of {services} are healthy, health.minHealthy is "
         f"{group.policy.min_healthy}"
     )
     if decision.outcome is Outcome.KEPT:
         return condition(
             Status.FALSE,
             "EndpointsKept",
-            f"{healthy}; {decision.kept} that were healthy before are served on, at most until "
+            f"{healthy}; {decision.kept} that were before are served on, at most until "
             f"{_time(decision.until)}",
         )
     if decision.outcome is Outcome.TOO_FEW:
-        return condition(Status.FALSE, "TooFewHealthy", f"{healthy}; these are served on")
+        return condition(Status.FALSE, "TooFewHealthy", f"{healthy}; only these are served")
     if decision.outcome is Outcome.EMPTY and decision.healthy:
         return condition(Status.FALSE, "TooFewHealthy", f"{healthy}; {without}")
     return None
