@@ -213,6 +213,12 @@ def test_who_returns_gets_its_share_in_steps_too():
     assert steps(decided(observation, policy=HealthPolicy(slow_start=30))) == [4, 1]
 
 
+def test_who_is_on_the_same_step_and_began_at_another_time_goes_on_alone():
+    observation = seen((0, {}), (100, {1: P}), (104, {1: P, 2: P}))
+    decision = decided(observation, policy=HealthPolicy(slow_start=30), now=106.0)
+    assert (steps(decision), decision.again) == ([1, 1], 110)
+
+
 def test_where_all_are_new_nobody_waits():
     observation = seen((0, {}), (100, {1: P, 2: P}))
     decision = decided(observation, policy=HealthPolicy(slow_start=30))

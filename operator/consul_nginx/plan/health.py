@@ -150,15 +150,15 @@ def _among_healthy(healthy: Sequence[Candidate], *, policy: HealthPolicy, now: f
     if len(served) < policy.min_healthy:
         served, rests = list(healthy), []
     steps = [_step(item, policy=policy, now=now) for item in served]
+    # Who began together goes on together. Others may be on the same step now, and not for long.
+    together = len({_began(item) for item in served}) == 1
+    next_steps = [
+        _began(item) + policy.slow_start * step / (RAMP_STEPS - 1)
+        for item, step in zip(served, steps, strict=True)
+        if step < RAMP_STEPS and not together
+    ]
     if len(set(steps)) == 1:
         steps = [1] * len(steps)
-        next_steps = []
-    else:
-        next_steps = [
-            _began(item) + policy.slow_start * step / (RAMP_STEPS - 1)
-            for item, step in zip(served, steps, strict=True)
-            if step < RAMP_STEPS
-        ]
     decision = Decision(
         outcome=Outcome.HEALTHY,
         selections=(),
