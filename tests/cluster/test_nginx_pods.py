@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from cluster.support.shop import Shop
 
 
-def test_a_deleted_nginx_pod_ends_long_before_its_grace_period(cluster: Cluster, shop: Shop):
-    """Its agent must stop by the image's STOPSIGNAL, which is SIGQUIT for nginx' sake."""
+def test_a_deleted_nginx_pod_ends_before_its_grace_period(cluster: Cluster, shop: Shop):
+    """Its agent must stop by the image's STOPSIGNAL, which is SIGQUIT for nginx' sake.
+
+    nginx may take its time until ``shutdownTimeout``: a datagram's session, which another test may
+    have begun, lasts for a minute.
+    """
     pod = shop.nginx_pods()[0]
     grace = pod["spec"]["terminationGracePeriodSeconds"]
     begun = time.monotonic()
@@ -27,7 +31,7 @@ def test_a_deleted_nginx_pod_ends_long_before_its_grace_period(cluster: Cluster,
         cluster.kubectl("delete", "pod", "-n", "shop", pod["metadata"]["name"])
         took = time.monotonic() - begun
         cluster.kubectl("rollout", "status", "-n", "shop", "deployment/edge", "--timeout=60s")
-    assert took < grace / 2
+    assert took < grace
     assert not sent.failures, sent.explain()
 
 
