@@ -71,11 +71,6 @@ def consul(kubectl: Kubectl) -> str:
     wanted = CONSUL.name.removeprefix("docker.io/")
     if wanted not in kubectl("kustomize", str(CONSUL_EXAMPLE)):
         raise HarnessError(f"{CONSUL_EXAMPLE} does not use {wanted}, which go.mod pins")
-    return consul_ip(kubectl)
-
-
-def consul_ip(kubectl: Kubectl) -> str:
-    """Return the cluster address of Consul's servers."""
     query = "--output=jsonpath={.spec.clusterIP}"
     return kubectl("get", "service", "consul-server", "-n", CONSUL_NAMESPACE, query)
 

@@ -25,6 +25,7 @@ from cluster.harness.kubectl import Kubectl
 from cluster.harness.locks import held
 from cluster.harness.node import Node
 from cluster.harness.pki import Authority
+from cluster.harness.reading import Reader, reader
 from cluster.harness.report import HarnessError, heading, line
 from cluster.harness.settings import Settings
 
@@ -54,6 +55,11 @@ class Cluster:
         return Kubectl(program=program, kubeconfig=self.settings.kubeconfig)
 
     @property
+    def read(self) -> Reader:
+        """Objects as the API server has them."""
+        return reader(self.settings.kubeconfig)
+
+    @property
     def nodes(self) -> list[Node]:
         """The nodes: as many as were asked for, and those started before."""
         recorded = [record.name for record in processes.all_recorded(self.instance)]
@@ -73,7 +79,8 @@ class Cluster:
     @property
     def consul_address(self) -> str:
         """The URL of Consul's servers."""
-        return f"http://{addons.consul_ip(self.kubectl)}:{CONSUL_PORT}"
+        service = self.read.one("service", "consul-server", namespace=addons.CONSUL_NAMESPACE)
+        return f"http://{service['spec']['clusterIP']}:{CONSUL_PORT}"
 
     @property
     def authority(self) -> Authority:

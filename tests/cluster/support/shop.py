@@ -163,10 +163,9 @@ class Shop:
 
     def consul_agents(self) -> list[str]:
         """Base URLs of the nodes' Consul agents."""
-        nodes = json.loads(self.cluster.kubectl("get", "nodes", "-o", "json"))["items"]
         return [
             f"http://{address['address']}:8500"
-            for node in nodes
+            for node in self.cluster.read.all("node")
             for address in node["status"]["addresses"]
             if address["type"] == "InternalIP"
         ]
@@ -180,10 +179,7 @@ class Shop:
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """One object of the shop's namespace."""
-        found: dict[str, Any] = json.loads(
-            self.cluster.kubectl("get", "-n", NAMESPACE, kind, name, "-o", "json")
-        )
-        return found
+        return self.cluster.read.one(kind, name, namespace=NAMESPACE)
 
     def condition(self, kind: str, name: str, condition: str) -> dict[str, Any]:
         """One condition; empty as long as it is not there."""
@@ -227,16 +223,14 @@ class Shop:
 
     def nginx_pods(self) -> list[dict[str, Any]]:
         """nginx pods that are not on their way out."""
-        words = ("get", "pods", "-n", NAMESPACE, "-o", "json")
-        selector = f"--selector=consul-nginx.dev/load-balancer={LOAD_BALANCER}"
-        items = json.loads(self.cluster.kubectl(*words, selector))["items"]
-        return [pod for pod in items if "deletionTimestamp" not in pod["metadata"]]
+        labels = f"consul-nginx.dev/load-balancer={LOAD_BALANCER}"
+        pods = self.cluster.read.all("pod", namespace=NAMESPACE, labels=labels)
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
     def app_pods(self, app: str = APP) -> list[dict[str, Any]]:
         """An application's pods that are not on their way out, by name."""
-        words = ("get", "pods", "-n", NAMESPACE, "-l", f"app={app}", "-o", "json")
-        items = json.loads(self.cluster.kubectl(*words))["items"]
-        living = [pod for pod in items if "deletionTimestamp" not in pod["metadata"]]
+        pods = self.cluster.read.all("pod", namespace=NAMESPACE, labels=f"app={app}")
+        living = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
         return sorted(living, key=lambda pod: str(pod["metadata"]["name"]))
 
     def agents(self) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -45,8 +44,7 @@ class Tenant:
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """One object."""
-        found: dict[str, Any] = json.loads(self.kubectl("get", kind, name, "-o", "json"))
-        return found
+        return self.cluster.read.one(kind, name, namespace=self.namespace)
 
     def names(self, kinds: str) -> list[str]:
         """Objects as ``kind/name``, sorted."""
@@ -54,8 +52,8 @@ class Tenant:
 
     def pods(self, load_balancer: str) -> list[dict[str, Any]]:
         """nginx pods that are not on their way out."""
-        selector = f"--selector=consul-nginx.dev/load-balancer={load_balancer}"
-        found = json.loads(self.kubectl("get", "pods", "-o", "json", selector))["items"]
+        labels = f"consul-nginx.dev/load-balancer={load_balancer}"
+        found = self.cluster.read.all("pod", namespace=self.namespace, labels=labels)
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
     def condition(self, kind: str, name: str, condition: str) -> dict[str, Any]:
