@@ -71,7 +71,15 @@ check: venv ## format, lint, types, layers, unit tests; needs no cluster
 test: venv ## everything: unit, real nginx and Consul, the cluster
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line check cluster
 	@$(MAKE) --no-print-directory nginx-binary consul-binary
-	@.venv/bin/pytest -q tests/nginx tests/consul tests/cluster --durations=10
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-programs test-cluster
+
+# Beside each other, as both mostly wait.
+.PHONY: test-programs test-cluster
+test-programs:
+	@.venv/bin/pytest -q tests/nginx tests/consul --durations=10
+
+test-cluster:
+	@.venv/bin/pytest -q tests/cluster --durations=10
 
 generate: venv ## write crds/ and docs/reference/ from the code
 	@.venv/bin/python docs/generate.py
