@@ -107,6 +107,76 @@ def consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consul]:
         yield found
 
 
+@dataclass(kw_only=True)
+class Servers:
+    """Three servers that elect a leader; each can be killed, and started again with its data."""
+
+    folder: Path
+    https: tuple[int, ...]
+    rafts: tuple[int, ...]
+    serfs: tuple[int, ...]
+    processes: dict[int, subprocess.Popen[bytes]]
+
+    def start(self, number: int) -> None:
+        """Start a server; it has the data that it had."""
+        with open(self.folder / f"log-{number}", "ab") as log:
+            self.processes[number] = subprocess.Popen(
+                [
+                    consul_binary(), "agent", "-server", "-bootstrap-expect=3",
+                    f"-node=server-{number}", f"-data-dir={self.folder / str(number)}",
+                    "-bind=127.0.0.1", "-client=127.0.0.1",
+                    "-hcl=performance {raft_multiplier = 1}",
+                    f"-http-port={self.https[number]}", f"-server-port={self.rafts[number]}",
+                    f"-serf-lan-port={self.serfs[number]}", "-serf-wan-port=-1", "-dns-port=-1",
+                    "-grpc-port=-1", "-grpc-tls-port=-1",
+                    *(f"-retry-join=127.0.0.1:{port}" for port in self.serfs), "-retry-interval=1s",
+                ],
+                stdout=log, stderr=log,
+            )  # fmt: skip
+
+    def kill(self, number: int) -> None:
+        """End a server without a word."""
+        process = self.processes.pop(number)
+        process.kill()
+        process.wait(20)
+
+    def at(self, number: int) -> Consul:
+        """A server's HTTP API."""
+        return Consul(port=self.https[number])
+
+    def leader(self) -> int | None:
+        """Number of the server that the others follow."""
+        for number in self.processes:
+            with contextlib.suppress(urllib.error.URLError, ConnectionError):
+                address = str(self.at(number).ask("status/leader"))
+                port = int(address.rpartition(":")[2] or 0)
+                if port in self.rafts and self.rafts.index(port) in self.processes:
+                    return self.rafts.index(port)
+        return None
+
+    def has_leader(self) -> bool:
+        """Whether those that live follow one of them."""
+        return self.leader() is not None
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[Servers]:
+    """Three of the test's own, with a leader."""
+    ports = [free_port() for _ in range(9)]
+    found = Servers(
+        folder=tmp_path, https=tuple(ports[:3]), rafts=tuple(ports[3:6]), serfs=tuple(ports[6:]),
+        processes={},
+    )  # fmt: skip
+    try:
+        for number in range(3):
+            found.start(number)
+        wait_for(found.has_leader, seconds=60, why=f"a leader: {tmp_path}")
+        yield found
+    finally:
+        for number in list(found.processes):
+            found.kill(number)
+
+
 @pytest.fixture
 def mortal(tmp_path: Path) -> Iterator[Consul]:
     """One of the test's own, which it may stop."""

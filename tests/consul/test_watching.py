@@ -9,12 +9,13 @@ import time
 from consul_nginx.consul.catalog import Catalog
 from consul_nginx.consul.client import ConsulClient
 from consul_nginx.consul.transport import PooledTransport
-from consul_nginx.model.consul import UNKNOWN, Health, PodMark, ServiceQuery
+from consul_nginx.model.consul import UNKNOWN, Health, Observation, PodMark, ServiceQuery
 from consul_nginx.model.health import HealthPolicy
 from consul_nginx.plan.health import Outcome, decide
 from consul_nginx.plan.survey import NONE_GONE, GonePods
+from nginx.support import wait_for
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 class Watched:
@@ -23,8 +24,13 @@ class Watched:
     def __init__(self, http: PooledTransport, service: str) -> None:
         self.query = ServiceQuery(service=service)
         self._news = asyncio.Event()
-        self._catalog = Catalog(reader=ConsulClient(http=http), changed=lambda _: self._news.set())
+        self.seen: list[Observation] = []
+        self._catalog = Catalog(reader=ConsulClient(http=http), changed=self._changed)
         self._catalog.watch_only([self.query])
+
+    def _changed(self, query: ServiceQuery) -> None:
+        self.seen.append(self._catalog.snapshot()[query])
+        self._news.set()
 
     async def until(self, seen):
         """The first observation that is as ``seen`` says."""
@@ -138,3 +144,26 @@ async def test_warning_counts_if_the_policy_says_so(consul):
         observation = await watch.until(lambda seen: seen.instances)
         assert served(decided(observation)) == []
         assert served(decided(observation, warning=True)) == ["10.1.0.1"]
+
+
+async def test_elections_and_a_lost_quorum_take_nobody_out(servers):
+    """A leader is killed, then another one, which leaves no quorum; then both come back."""
+    first = servers.leader()
+    watcher = next(number for number in range(3) if number != first)
+    say(servers.at(watcher), "elected", "a", "passing")
+    say(servers.at(watcher), "elected", "bb", "passing")
+    async with watched(servers.at(watcher), "elected") as watch:
+        await watch.until(lambda seen: len(seen.instances or ()) == 2)
+        from_here = len(watch.seen)
+        servers.kill(first)
+        await asyncio.to_thread(wait_for, servers.has_leader, seconds=60)
+        [other] = servers.processes.keys() - {watcher}
+        servers.kill(other)
+        observation = await watch.until(lambda seen: seen.error is not None)
+        assert served(decided(observation)) == ["10.1.0.1", "10.1.0.2"]
+        for number in (first, other):
+            servers.start(number)
+        await watch.until(lambda seen: seen.error is None)
+        assert {len(seen.instances or ()) for seen in watch.seen[from_here:]} == {2}
+        forget(servers.at(watcher), "elected", "a")
+        await watch.until(lambda seen: len(seen.instances or ()) == 1)
