@@ -195,6 +195,10 @@ def test_a_pod_with_the_address_of_one_that_is_gone_gets_none_of_its_requests(
                 assert run_pod(stranger, "stranger", node=node, service=None) == old
                 answers_after(sent, 500)
                 assert sent.pods_since(sent.elapsed() - 1.0) == {"stays"}
+                if case == "restarted":
+                    # These see nobody end; and when Consul is back, it has the old pod as it was.
+                    restart_all_operators(release)
+                    answers_after(sent, 200)
             found.wait_condition("smap/app", "ResolvedRefs", "ResolvedRefs", seconds=120)
             answers_after(sent, 200)
         assert "stranger" not in sent.by_pod

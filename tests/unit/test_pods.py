@@ -12,7 +12,7 @@ from consul_nginx.loops.pods import Pods, Raw
 from consul_nginx.model.consul import PodMark
 from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.model.registration import Pod
-from consul_nginx.plan.survey import NONE_GONE
+from consul_nginx.plan.survey import NONE_GONE, GonePods
 from consul_nginx.registrar.pod import MalformedPodError
 
 
@@ -229,18 +229,21 @@ def test_a_pod_that_is_back_must_be_missed_anew() -> None:
     assert brake.holds("a-0")
 
 
-def test_a_pod_that_is_gone_is_told_of_once() -> None:
-    gone: list[str] = []
-    pods = Pods(parse=parse, changed=lambda _: None, gone=gone.append)
-    for name in ("ends", "deleted", "replaced", "missing", "stays"):
+def test_a_pod_is_told_of_once_when_it_comes_and_once_when_it_is_gone() -> None:
+    told: list[str] = []
+    pods = Pods(parse=parse, changed=lambda _: None, fate=told.append)
+    names = ("ends", "deleted", "replaced", "missing", "stays")
+    for name in names:
         pods.put(raw(name))
-    assert gone == []
-    pods.put(raw("ends", version=2, leaving=True))
+        pods.put(raw(name, version=2, ready=False))
+    assert told == [f"uid-{name}" for name in names]
+    told.clear()
     pods.put(raw("ends", version=3, leaving=True))
-    pods.remove(raw("deleted", version=2))
-    pods.put(raw("replaced", version=2, uid="uid-successor"))
+    pods.put(raw("ends", version=4, leaving=True))
+    pods.remove(raw("deleted", version=3))
+    pods.put(raw("replaced", version=3, uid="uid-successor"))
     pods.listed(uids={"uid-successor", "uid-stays"}, version=9, namespace=None)
-    assert gone == ["uid-ends", "uid-deleted", "uid-replaced", "uid-missing"]
+    assert told == ["uid-ends", "uid-deleted", "uid-replaced", "uid-successor", "uid-missing"]
 
 
 def mark(name: str, *, cluster: str = "c", namespace: str = "shop") -> PodMark:
@@ -254,11 +257,21 @@ def test_of_the_pods_that_instances_name_those_are_gone_that_ended_or_that_a_lis
     pods.put(raw("ended"))
     pods.remove(raw("ended"))
     marks = [mark("lives"), mark("ended"), mark("unseen")]
-    found = gone_pods(marks=marks, cluster="c", pods=pods)
-    assert (found.ended, found.missing) == ({"uid-ended"}, set())
+    assert gone_pods(marks=marks, cluster="c", pods=pods) == GonePods(
+        ended=frozenset({"uid-ended"})
+    ), "nothing was listed"
     pods.listed(uids={"uid-lives"}, version=1, namespace="shop")
-    found = gone_pods(marks=marks, cluster="c", pods=pods)
-    assert (found.ended, found.missing) == ({"uid-ended"}, {"uid-ended", "uid-unseen"})
+    assert gone_pods(marks=marks, cluster="c", pods=pods) == GonePods(
+        ended=frozenset({"uid-ended", "uid-unseen"})
+    )
+
+
+def test_many_that_a_list_lacks_are_doubted(pods: Pods) -> None:
+    pods.put(raw("lives"))
+    pods.listed(uids={"uid-lives"}, version=1, namespace="shop")
+    unseen = [mark(f"unseen-{number}") for number in range(FREE + 1)]
+    found = gone_pods(marks=[mark("lives"), *unseen], cluster="c", pods=pods)
+    assert found == GonePods(missing=frozenset(item.uid for item in unseen))
 
 
 def test_pods_of_other_clusters_and_of_namespaces_that_are_not_listed_can_not_be_known(

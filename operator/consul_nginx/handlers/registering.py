@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -52,8 +52,8 @@ SETTLE_S = 1.0
 class Registering:
     """The registrar, and the feed of Pods.
 
-    ``namespaces`` are the only ones whose Pods may be read; empty: all. ``pod_gone`` is called with
-    the UID of each Pod that is, ``pods_known`` once all are known.
+    ``namespaces`` are the only ones whose Pods may be read; empty: all. ``pod_fate`` is called with
+    the UID of each Pod that comes or is gone, ``pods_known`` once all are known.
     """
 
     def __init__(
@@ -65,12 +65,13 @@ class Registering:
         labels: Namespaces,
         namespaces: tuple[str, ...],
         consul: Consuls,
-        pod_gone: Callable[[str], None],
+        pod_fate: Callable[[str], None],
         pods_known: Callable[[], None],
     ) -> None:
         self._file = file
         self._pods_known = pods_known
         self._cluster = ""
+        self._known = asyncio.Event()
         self._kube = kube
         self._lead = lead
         self._labels = labels
@@ -78,7 +79,7 @@ class Registering:
         self._queue: WorkQueue[str] = WorkQueue(
             name="register", longest_backoff=LONGEST_BACKOFF_S[file.settings.mode]
         )
-        self._pods = Pods(parse=parse_pod, changed=Pacer(queue=self._queue).changed, gone=pod_gone)
+        self._pods = Pods(parse=parse_pod, changed=Pacer(queue=self._queue).changed, fate=pod_fate)
         self._relist = Relist(
             take=PodLists(kube=kube, pods=self._pods, namespaces=namespaces).take,
             what="Pods",
@@ -99,11 +100,19 @@ class Registering:
         """Another replica wrote meanwhile, or will from here on."""
         self._led_anew()
 
-    def gone(self, marks: Iterable[PodMark]) -> GonePods:
+    def gone(self, marks: Collection[PodMark]) -> GonePods:
         """Those of the Pods that instances name which are gone; none before all are known."""
         if not self._cluster:
             return NONE_GONE
         return gone_pods(marks=marks, cluster=self._cluster, pods=self._pods)
+
+    async def pods_known(self, *, patience: float) -> None:
+        """Wait until all Pods are known, at most ``patience`` seconds."""
+        try:
+            async with asyncio.timeout(patience):
+                await self._known.wait()
+        except TimeoutError:
+            _log.warning("Pods are not known yet: none that Consul has can be told to be gone")
 
     async def run(self) -> None:
         """Never returns."""
@@ -113,6 +122,7 @@ class Registering:
             await self._relist.listed.wait()
             _log.info("all Pods are known; this is cluster %s in Consul", file.settings.cluster)
             self._cluster = file.settings.cluster
+            self._known.set()
             self._pods_known()
             self._start(tasks, file)
 

@@ -49,6 +49,8 @@ from consul_nginx.settings import OperatorSettings
 _log = logging.getLogger(__name__)
 
 RESYNC_S = 300.0
+# Of a Pod that ended while no operator ran, Consul may tell as if it lived.
+PODS_PATIENCE_S = 5.0
 # The pods need a moment to load what was written; asking them at once would only take the CPU.
 REPORT_AFTER_S = 0.15
 _LAG_PERIOD_S = 0.25
@@ -161,6 +163,8 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
         async def start_workers_once_synced() -> None:
             """Deciding on half of the resources would take the other half's routes down."""
             await relist.listed.wait()
+            if registering is not None:
+                await registering.pods_known(patience=PODS_PATIENCE_S)
             _log.info("all resources are known; reconciling begins")
             async with asyncio.TaskGroup() as workers:
                 for _ in range(settings.workers):
@@ -228,7 +232,7 @@ def _registering(
         labels=resources.namespaces,
         namespaces=settings.namespaces,
         consul=consul,
-        pod_gone=load_balancers.pod_gone,
+        pod_fate=load_balancers.pod_fate,
         pods_known=load_balancers.pods_known,
     )
 

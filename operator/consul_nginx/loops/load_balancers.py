@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -112,7 +112,7 @@ class LoadBalancers:
         batcher: Batcher,
         policy: Policy,
         nginx_image: NginxImage,
-        gone: Callable[[Iterable[PodMark]], GonePods],
+        gone: Callable[[Collection[PodMark]], GonePods],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._kube = kube
@@ -164,8 +164,8 @@ class LoadBalancers:
             self._proven[ref] = structure
             self._batcher.changed(ref)
 
-    def pod_gone(self, uid: str) -> None:
-        """A Pod is gone: nobody may be sent to its address any more."""
+    def pod_fate(self, uid: str) -> None:
+        """A Pod is gone, so that nobody may be sent to its address any more; or it is there."""
         for ref, uids in self._pods.items():
             if uid in uids:
                 self._batcher.changed(ref)

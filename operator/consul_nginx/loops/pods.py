@@ -33,7 +33,7 @@ class _Known:
 class Pods:
     """``changed`` is called with the node of a Pod that is news, once with each it was on.
 
-    ``gone`` is called with the UID of a Pod that was seen to end, or that a list lacks.
+    ``fate`` is called with the UID of a Pod that is new, was seen to end, or that a list lacks.
     """
 
     def __init__(
@@ -41,11 +41,11 @@ class Pods:
         *,
         parse: Callable[[Raw], Pod],
         changed: Callable[[str], None],
-        gone: Callable[[str], None] = lambda _: None,
+        fate: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._parse = parse
         self._changed = changed
-        self._gone = gone
+        self._fate = fate
         self._pods: dict[ObjectRef, _Known] = {}
         self._on: dict[str, dict[ObjectRef, Pod]] = {}
         self._uids: set[str] = set()
@@ -73,6 +73,8 @@ class Pods:
         if before is not None:
             self._leave(before.pod)
         self._uids.add(pod.uid)
+        if before is None:
+            self._fate(pod.uid)
         self._on.setdefault(pod.node, {})[pod.ref] = pod
         if pod.node_ip:
             self._addresses[pod.node] = pod.node_ip
@@ -93,7 +95,7 @@ class Pods:
             within = namespace is None or known.pod.ref.namespace == namespace
             if within and known.pod.uid not in uids and known.version <= version:
                 self._forget(known.pod)
-                self._gone(known.pod.uid)
+                self._fate(known.pod.uid)
         self._lists[namespace] += 1
 
     def covers(self, namespace: str) -> bool:
@@ -147,7 +149,7 @@ class Pods:
         else:
             self._tell(pod)
         if is_news:
-            self._gone(pod.uid)
+            self._fate(pod.uid)
 
     def _forget(self, pod: Pod) -> None:
         del self._pods[pod.ref]

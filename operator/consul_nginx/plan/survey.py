@@ -14,9 +14,9 @@ from consul_nginx.plan.endpoints import EndpointSelection, Unusable, counted, en
 
 @dataclass(frozen=True, kw_only=True)
 class GonePods:
-    """UIDs of Pods of this cluster: ``ended`` were seen to end, ``missing`` are in no list.
+    """UIDs of Pods of this cluster: ``ended`` are gone for sure, ``missing`` are in no list.
 
-    A list that lacks a Pod is the weaker evidence: it decides on nobody whom Consul calls healthy.
+    A list that lacks many Pods is weak evidence: it decides on nobody whom Consul calls healthy.
     """
 
     ended: frozenset[str] = frozenset()
