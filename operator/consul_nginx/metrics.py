@@ -138,7 +138,8 @@ CONFIGMAP_BYTES = Counter("consul_nginx_configmap_written_bytes", "Bytes of bund
 ENDPOINTS = LeadersGauge(
     "consul_nginx_mapping_endpoints",
     "Instances of a mapping's backends, by state (healthy; total; kept: served although they are "
-    "not healthy, because too few are). Told by the leader only.",
+    "not healthy, because too few are; fallback: servers that get their requests instead). Told by "
+    "the leader only.",
     ["namespace", "name", "state"],
 )
 DROPPED_INSTANCES = LeadersGauge(

@@ -118,8 +118,11 @@ def test_that_nobody_is_healthy_is_told_with_what_counts():
 
 
 def test_that_the_fallback_serves_is_told():
-    _, condition = told((P, C, C), fallback=FALLBACK)
+    result, condition = told((P, C, C), fallback=FALLBACK)
     assert condition.message.endswith("the fallback is served")
+    assert [verdict.fallback for _, verdict in result.mappings] == [1]
+    result, _ = told((P, P, P), fallback=FALLBACK)
+    assert [verdict.fallback for _, verdict in result.mappings] == [0]
 
 
 def test_that_somebody_rests_is_told():

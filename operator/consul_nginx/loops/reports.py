@@ -366,6 +366,7 @@ def _count_endpoints(*, mapping: ServiceMapping, verdict: MappingVerdict) -> Non
     ENDPOINTS.labels(**labels, state="healthy").set(selection.healthy)
     ENDPOINTS.labels(**labels, state="total").set(selection.total)
     ENDPOINTS.labels(**labels, state="kept").set(_kept(verdict))
+    ENDPOINTS.labels(**labels, state="fallback").set(verdict.fallback)
     DROPPED_INSTANCES.remove_by_labels(labels)
     for item in selection.dropped:
         DROPPED_INSTANCES.labels(**labels, reason=item.reason).set(item.count)

@@ -27,7 +27,7 @@ from consul_nginx.model.nginx import (
 from consul_nginx.model.verdict import Condition
 from consul_nginx.plan.acceptance import Acceptance, claims, with_stand_in
 from consul_nginx.plan.endpoints import EndpointSelection
-from consul_nginx.plan.health import Decision
+from consul_nginx.plan.health import Decision, Outcome
 from consul_nginx.plan.paths import by_precedence, exact_routes
 from consul_nginx.plan.resolution import answered_by_nginx, not_asked, resolved
 from consul_nginx.plan.survey import NONE_GONE, GonePods
@@ -45,13 +45,14 @@ class MappingVerdict:
     """What the plan says of one mapping.
 
     ``selection`` is None when Consul was not asked, or has not answered for all of it; ``health``
-    only when it was not asked.
+    only when it was not asked. ``fallback`` counts the fallback's endpoints that are served.
     """
 
     accepted: Condition
     resolved: Condition
     selection: EndpointSelection | None = None
     health: Decision | None = None
+    fallback: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +177,7 @@ def _verdict(
         ),
         selection=merged(group=served.group, selections=decision.selections),
         health=decision.health,
+        fallback=len(served.group.fallback) if decision.health.outcome is Outcome.EMPTY else 0,
     )
 
 
