@@ -1,4 +1,4 @@
-"""Certificates as home-made CAs sign them, and a handshake with them."""
+"""Certificates as home-made CAs sign them, a handshake with them, and Secrets that hold them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import datetime
 import socket
 import ssl
 import threading
+from base64 import b64encode
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 from cryptography.x509.oid import NameOID
 
 
@@ -35,7 +38,59 @@ def certificate(
     return builder.sign(by, hashes.SHA256())
 
 
-def pem(thing: x509.Certificate | ec.EllipticCurvePrivateKey) -> bytes:
+@dataclass(frozen=True, kw_only=True)
+class Issued:
+    """A certificate and its key."""
+
+    certificate: x509.Certificate
+    key: Any
+
+    @property
+    def chain(self) -> bytes:
+        return pem(self.certificate)
+
+
+def issued(*hostnames: str, key: Any = None, days: float = 1, by: Issued | None = None) -> Issued:
+    """A certificate for host names, signed by its own key if no issuer is named."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    now = datetime.datetime.now(datetime.UTC)
+    subject = x509.Name(
+        [x509.NameAttribute(NameOID.COMMON_NAME, hostnames[0] if hostnames else "none")]
+    )
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(by.certificate.subject if by else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=100))
+        .not_valid_after(now + datetime.timedelta(days=days))
+    )
+    if by is None:
+        constraints = x509.BasicConstraints(ca=True, path_length=None)
+        builder = builder.add_extension(constraints, critical=True)
+    if hostnames:
+        names = x509.SubjectAlternativeName([x509.DNSName(name) for name in hostnames])
+        builder = builder.add_extension(names, critical=False)
+    signer = by.key if by else key
+    has_own_hash = isinstance(signer, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey)
+    signed = builder.sign(signer, None if has_own_hash else hashes.SHA256())
+    return Issued(certificate=signed, key=key)
+
+
+def tls_secret(name: str, made: Issued, *more: Issued) -> dict[str, Any]:
+    """A Secret as the API server returns it; ``more`` are issuers."""
+    values = {"tls.crt": b"".join(item.chain for item in (made, *more)), "tls.key": pem(made.key)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": "shop"},
+        "type": "kubernetes.io/tls",
+        "data": {key: b64encode(value).decode() for key, value in values.items()},
+    }
+
+
+def pem(thing: Any) -> bytes:
     if isinstance(thing, x509.Certificate):
         return thing.public_bytes(serialization.Encoding.PEM)
     return thing.private_bytes(

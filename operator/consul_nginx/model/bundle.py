@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from consul_nginx.model.secret_files import SecretFile
 
 MANIFEST_KEY = "manifest.json"
 MAIN_FILE = "nginx.conf"
@@ -53,15 +55,17 @@ class Bundle:
     ``hash`` covers every file but ``hash.conf``, which holds the hash itself: nginx's workers
     answer with it, and that is how a reload is verified. ``structure`` covers what is left when
     the endpoint files are taken away as well; two bundles of equal structure differ only in
-    endpoints, and the agent loads such a change without ``nginx -t``.
+    endpoints, and the agent loads such a change without ``nginx -t``. ``secrets`` are the files of
+    Secrets that it needs besides; both hashes cover which they are, and not what is in them.
     """
 
     files: Mapping[str, str]
     hash: str
     structure: str
+    secrets: tuple[SecretFile, ...] = ()
 
     @classmethod
-    def of(cls, files: Mapping[str, str]) -> Bundle:
+    def of(cls, files: Mapping[str, str], *, secrets: Iterable[SecretFile] = ()) -> Bundle:
         """Make a bundle from rendered files; adds ``hash.conf``.
 
         Raises ``BundleError`` for a missing ``nginx.conf`` or an unsafe file name.
@@ -74,7 +78,9 @@ class Bundle:
                 raise BundleError(f"{name!r} is not a bundle file name")
             if not text.isascii():
                 raise BundleError(f"{name} is not ASCII: nothing that we render is anything else")
+        needed = tuple(sorted(set(secrets)))
         sums = {name: sha256(text.encode()) for name, text in content.items()}
+        sums |= {f"secret {item.secret} {' '.join(item.keys)}": item.sha256 for item in needed}
         digest = _digest(sums)
         return cls(
             files={**content, HASH_FILE: _hash_conf(digest)},
@@ -82,6 +88,7 @@ class Bundle:
             structure=_digest(
                 {name: s for name, s in sums.items() if not name.startswith(ENDPOINTS_PREFIX)}
             ),
+            secrets=needed,
         )
 
 
@@ -108,6 +115,7 @@ class Manifest:
     ``revision`` grows with every write and is never reused, also not after the ConfigMap was
     deleted: it is at least the wall clock in milliseconds at the time of the write. ``files`` are
     the keys of a plain bundle; what is compressed lists its own. ``shards`` are in order.
+    ``secrets`` are the files of Secrets that the bundle needs.
     """
 
     revision: int
@@ -116,6 +124,7 @@ class Manifest:
     form: Form
     files: tuple[str, ...] = ()
     shards: tuple[Shard, ...] = ()
+    secrets: tuple[SecretFile, ...] = ()
 
     def to_json(self) -> str:
         """Serialise with sorted keys: equal manifests are equal bytes."""
@@ -131,6 +140,11 @@ class Manifest:
         if self.form is Form.SHARDED:
             raw["shards"] = [
                 {"number": shard.number, "sha256": shard.sha256} for shard in self.shards
+            ]
+        if self.secrets:
+            raw["secrets"] = [
+                {"secret": item.secret, "keys": list(item.keys), "sha256": item.sha256}
+                for item in self.secrets
             ]
         return json.dumps(raw, indent=1, sort_keys=True)
 
@@ -154,6 +168,7 @@ class Manifest:
             form=form,
             files=_files_of(raw) if form is Form.PLAIN else (),
             shards=_shards_of(raw) if form is Form.SHARDED else (),
+            secrets=_secrets_of(raw),
         )
 
 
@@ -180,6 +195,25 @@ def _shards_of(raw: Mapping[str, Any]) -> tuple[Shard, ...]:
     if not (good and 0 < len(set(numbers)) == len(numbers)):
         raise BundleError(f"{MANIFEST_KEY}: shards have the numbers {numbers!r}")
     return tuple(Shard(number=item["number"], sha256=_hash_of(item, "sha256")) for item in listed)
+
+
+def _secrets_of(raw: Mapping[str, Any]) -> tuple[SecretFile, ...]:
+    listed = raw.get("secrets", [])
+    if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
+        raise BundleError(f"{MANIFEST_KEY}: secrets is not a list of objects")
+    return tuple(_secret_of(item) for item in listed)
+
+
+def _secret_of(item: Mapping[str, Any]) -> SecretFile:
+    secret, keys = item.get("secret"), item.get("keys")
+    if not isinstance(secret, str) or not isinstance(keys, list):
+        raise BundleError(f"{MANIFEST_KEY}: secrets have a secret and keys")
+    try:
+        return SecretFile(
+            secret=secret, keys=tuple(map(str, keys)), sha256=_hash_of(item, "sha256")
+        )
+    except ValueError as error:
+        raise BundleError(f"{MANIFEST_KEY}: secrets: {error}") from error
 
 
 def _hash_of(raw: Mapping[str, Any], key: str) -> str:

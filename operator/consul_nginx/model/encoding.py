@@ -153,7 +153,7 @@ def decode(
             files = _unpack(_part(main), limits=limits)
         case Form.SHARDED:
             files = _unpack(_joined(manifest=manifest, shards=shards or {}), limits=limits)
-    bundle = Bundle.of(files)
+    bundle = Bundle.of(files, secrets=manifest.secrets)
     if (bundle.hash, bundle.structure) != (manifest.hash, manifest.structure):
         raise BundleError(f"the files' hash is {bundle.hash}, {MANIFEST_KEY} says {manifest.hash}")
     return manifest, bundle
@@ -168,7 +168,12 @@ def manifest_of(main: Content) -> Manifest:
 
 def _manifest(*, bundle: Bundle, revision: int, form: Form, **more: Any) -> Manifest:
     return Manifest(
-        revision=revision, hash=bundle.hash, structure=bundle.structure, form=form, **more
+        revision=revision,
+        hash=bundle.hash,
+        structure=bundle.structure,
+        form=form,
+        secrets=bundle.secrets,
+        **more,
     )
 
 

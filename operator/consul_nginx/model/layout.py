@@ -33,6 +33,11 @@ class Layout:
         return self.root / "trials"
 
     @property
+    def secrets(self) -> PurePosixPath:
+        """Files made of Secrets, named by their SHA-256; written by the agent, read by nginx."""
+        return self.root / "secrets"
+
+    @property
     def nginx(self) -> PurePosixPath:
         """What nginx and its supervisor write: ``current``, the pid file, the sockets."""
         return self.root / "nginx"

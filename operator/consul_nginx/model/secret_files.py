@@ -1,0 +1,90 @@
+"""Files that nginx needs of Secrets: the bundle says which, the agent makes them.
+
+Their content is in no ConfigMap. A file is named by the SHA-256 of its content, so it never
+changes: what is new in a Secret is another file, another bundle, an ordinary reload. Standard
+library only: the agent imports it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from base64 import b64decode
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+# A certificate file is what server blocks include; it names the files of Secrets.
+CERTIFICATE_PREFIX = "certificate-"
+# In place of a certificate that isn't there: the handshake fails, in clear words, and for the
+# hosts of this one certificate only.
+NO_CERTIFICATE = "ssl_reject_handshake on;\n"
+
+MAX_BYTES = 256 * 1024
+
+_SECRET = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
+_KEY = re.compile(r"[A-Za-z0-9._-]{1,253}", re.ASCII)
+_FILE = re.compile(r"\b([0-9a-f]{64})\.pem\b", re.ASCII)
+
+
+class SecretContentError(ValueError):
+    """The Secret has not what is asked of it; the message names the key."""
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class SecretFile:
+    """A file made of the values of a Secret's ``keys``, one after the other.
+
+    ``secret`` is a name in the pod's own namespace. Raises ``ValueError`` for names that
+    Kubernetes doesn't take: they become a part of a path of the API.
+    """
+
+    secret: str
+    keys: tuple[str, ...]
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if not _SECRET.fullmatch(self.secret):
+            raise ValueError(f"{self.secret[:60]!r} is not the name of a Secret")
+        if not self.keys or not all(_KEY.fullmatch(key) for key in self.keys):
+            raise ValueError(f"{self.keys!r} are not keys of a Secret")
+
+    @property
+    def name(self) -> str:
+        """Of the file."""
+        return file_name(self.sha256)
+
+
+def file_name(sha256: str) -> str:
+    """Name of the file with this content."""
+    return f"{sha256}.pem"
+
+
+def named_in(text: str) -> frozenset[str]:
+    """The SHA-256 of every file of a Secret that a part of the configuration names."""
+    return frozenset(_FILE.findall(text))
+
+
+def content_of(*, data: Mapping[str, str], keys: Iterable[str]) -> bytes:
+    """The file's content; ``data`` is a Secret's, in base64.
+
+    Raises ``SecretContentError``, which never quotes a value.
+    """
+    content = b"".join(_value(data, key).strip() + b"\n" for key in keys)
+    if len(content) > MAX_BYTES:
+        raise SecretContentError(f"{len(content)} bytes; at most {MAX_BYTES} are read")
+    return content
+
+
+def sha256_of(content: bytes) -> str:
+    """In hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _value(data: Mapping[str, str], key: str) -> bytes:
+    if not data.get(key):
+        has = ", ".join(sorted(name for name, value in data.items() if value)) or "none"
+        raise SecretContentError(f"it has no key {key}; it has: {has}")
+    try:
+        return b64decode(data[key], validate=True)
+    except ValueError as error:
+        raise SecretContentError(f"its key {key} is not base64") from error
