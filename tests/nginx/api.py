@@ -1,4 +1,4 @@
-"""An API server with one ConfigMap and its shards: it answers as the real one does."""
+"""An API server with one ConfigMap, its shards, and Secrets: it answers as the real one does."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from aiohttp import web
 from consul_nginx.model.encoding import Content, Encoded
 
 LIST = "/api/v1/namespaces/web/configmaps"
+SECRETS = "/api/v1/namespaces/web/secrets"
 
 
 class FakeApi:
@@ -26,6 +27,7 @@ class FakeApi:
         self._version = 100
         self._item: dict[str, Any] | None = None
         self._shards: dict[str, dict[str, Any]] = {}
+        self._secrets: dict[str, dict[str, Any]] = {}
         self._watches: set[asyncio.Queue[dict[str, Any] | None]] = set()
         self._loop = asyncio.new_event_loop()
         self._up = threading.Event()
@@ -47,6 +49,12 @@ class FakeApi:
 
     def put_shard(self, number: int, content: Content) -> None:
         self._call(self._shards.update, {f"edge-config-{number}": _maps(content)})
+
+    def put_secret(self, raw: dict[str, Any]) -> None:
+        self._call(self._secrets.update, {raw["metadata"]["name"]: raw})
+
+    def delete_secret(self, name: str) -> None:
+        self._call(self._secrets.pop, name)
 
     def delete(self) -> None:
         self._call(self._send, {"type": "DELETED", "object": self._item})
@@ -87,7 +95,8 @@ class FakeApi:
     async def _start(self) -> None:
         app = web.Application()
         app.router.add_get(LIST, self._answer)
-        app.router.add_get(f"{LIST}/{{name}}", self._answer_one)
+        app.router.add_get(f"{LIST}/{{name}}", self._answer_shard)
+        app.router.add_get(f"{SECRETS}/{{name}}", self._answer_secret)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -105,11 +114,16 @@ class FakeApi:
             {"metadata": {"resourceVersion": str(self._version)}, "items": items}
         )
 
-    async def _answer_one(self, request: web.Request) -> web.StreamResponse:
+    async def _answer_shard(self, request: web.Request) -> web.StreamResponse:
+        return self._answer_one(self._shards.get(request.match_info["name"]))
+
+    async def _answer_secret(self, request: web.Request) -> web.StreamResponse:
+        return self._answer_one(self._secrets.get(request.match_info["name"]))
+
+    def _answer_one(self, found: dict[str, Any] | None) -> web.StreamResponse:
         if self.fail:
             return web.json_response({"code": self.fail}, status=self.fail)
-        shard = self._shards.get(request.match_info["name"])
-        return web.json_response(shard or {"code": 404}, status=200 if shard else 404)
+        return web.json_response(found or {"code": 404}, status=200 if found else 404)
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse()

@@ -19,6 +19,7 @@ from consul_nginx.agent.blame import Blame
 from consul_nginx.agent.logs import Log
 from consul_nginx.agent.metrics import Metrics
 from consul_nginx.agent.pipeline import Pipeline
+from consul_nginx.agent.secret_files import SecretFiles
 from consul_nginx.agent.settings import Settings, SettingsError
 from consul_nginx.agent.shards import Shards
 from consul_nginx.agent.supervisor_client import SupervisorClient
@@ -36,6 +37,8 @@ async def run(*, settings: Settings, log: Log) -> None:
     """Until cancelled; raises ``OSError`` when the port or the volume can't be used."""
     store = Store(layout=settings.layout)
     store.prepare()
+    secrets = SecretFiles(settings=settings)
+    secrets.prepare()
     metrics = Metrics(state=lambda: pipeline.state, version=_version())
     supervisor = SupervisorClient(path=str(settings.layout.supervisor_socket))
     trials = Trials(layout=settings.layout)
@@ -43,6 +46,7 @@ async def run(*, settings: Settings, log: Log) -> None:
     pipeline = Pipeline(
         store=store,
         shards=Shards(settings=settings),
+        secrets=secrets,
         supervisor=supervisor,
         blame=Blame(store=store, trials=trials, supervisor=supervisor, metrics=metrics, log=log),
         metrics=metrics,

@@ -1,4 +1,4 @@
-"""The agent's one straight line: ConfigMap → decode → unpack → load → what ``/status`` says.
+"""The agent's one straight line: ConfigMap → decode → Secrets → unpack → load → ``/status``.
 
 One consumer, and only the newest ConfigMap is kept for it: whatever comes while a load is in flight
 coalesces. Each step looks at what nginx runs instead of remembering it, so a restart of the agent,
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from consul_nginx.agent.decisions import (
 )
 from consul_nginx.agent.logs import Log
 from consul_nginx.agent.metrics import Metrics
+from consul_nginx.agent.secret_files import SecretFiles
 from consul_nginx.agent.shards import Shards
 from consul_nginx.agent.state import Rejection, Seen, Serving, Stage, State, Wanted
 from consul_nginx.agent.supervisor_client import SupervisorClient, SupervisorUnreachableError
@@ -35,6 +36,11 @@ from consul_nginx.model.encoding import Content, IncompleteError, decode, manife
 
 POLL = 2.0
 POLL_UNREACHABLE = 0.2
+# A Secret that just changed has its own bundle in a moment; rights to read a new one come as soon.
+SECRETS_PATIENCE = 10.0
+
+# What nginx has against the part that can be served says more than what the rest waits for.
+_OF_NGINX: frozenset[Stage] = frozenset({"test", "reload", "verify", "start", "supervisor"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +53,10 @@ class Clocks:
 
 @dataclass(frozen=True, kw_only=True)
 class Postponed:
-    """A ConfigMap that could not be taken yet: its shards were not there, or there was no room."""
+    """A ConfigMap that could not be taken (whole) yet: shards, Secrets or room were missing."""
 
     item: dict[str, Any]
+    since: float
     until: float
 
 
@@ -61,6 +68,7 @@ class Pipeline:
         *,
         store: Store,
         shards: Shards,
+        secrets: SecretFiles,
         supervisor: SupervisorClient,
         blame: Blame,
         metrics: Metrics,
@@ -71,6 +79,7 @@ class Pipeline:
         self._metrics = metrics
         self._store = store
         self._shards = shards
+        self._secrets = secrets
         self._supervisor = supervisor
         self._blame = blame
         self._log = log
@@ -137,6 +146,12 @@ class Pipeline:
             return
         try:
             manifest, bundle = await self._decode(item)
+            missing = await self._secrets.provide(bundle)
+            if missing:
+                self._postpone(item, "secret", "; ".join(sorted(set(missing.values()))))
+                if self._is_patient():
+                    return
+                manifest, bundle = self._without(missing, manifest=manifest, bundle=bundle)
             await asyncio.to_thread(self._store.unpack, manifest=manifest, bundle=bundle)
         except (ApiError, IncompleteError) as error:
             self._postpone(item, "decode", str(error))
@@ -148,12 +163,29 @@ class Pipeline:
         except OSError as error:
             self._postpone(item, "unpack", str(error))
         else:
-            self._postponed = None
-            self._see(_claimed(item))
             self._wanted = Wanted(
                 hash=manifest.hash, structure=manifest.structure, revision=manifest.revision
             )
-            self.state = replace(self.state, rejection=None, unpacked=True)
+            self.state = replace(self.state, unpacked=True)
+            if not missing:
+                self._postponed = None
+                self._see(_claimed(item))
+                self.state = replace(self.state, rejection=None)
+
+    def _is_patient(self) -> bool:
+        since = self._postponed.since if self._postponed else self._clocks.monotonic()
+        return self._clocks.monotonic() - since < SECRETS_PATIENCE
+
+    def _without(
+        self, missing: Mapping[str, str], *, manifest: Manifest, bundle: Bundle
+    ) -> tuple[Manifest, Bundle]:
+        """What can be served of a bundle until its Secrets can be read."""
+        serving = self.state.serving
+        good = serving.hash if serving else self._store.last_served()
+        partial = self._secrets.without(
+            bundle, missing=missing, good=self._store.files(good) if good else {}
+        )
+        return replace(manifest, hash=partial.hash, structure=partial.structure), partial
 
     async def _decode(self, item: dict[str, Any]) -> tuple[Manifest, Bundle]:
         main = Content.of(item)
@@ -161,11 +193,17 @@ class Pipeline:
         return await asyncio.to_thread(decode, main=main, shards=shards)
 
     def _postpone(self, item: dict[str, Any], stage: Stage, message: str) -> None:
+        now = self._clocks.monotonic()
         if not self._postponed:
             self._see(_claimed(item))
-        until = self._clocks.monotonic() + self._postponements.next()
-        self._postponed = Postponed(item=item, until=until)
-        self._reject(stage, message)
+        self._postponed = Postponed(
+            item=item,
+            since=self._postponed.since if self._postponed else now,
+            until=now + self._postponements.next(),
+        )
+        before = self.state.rejection
+        if not (stage == "secret" and before and before.stage in _OF_NGINX):
+            self._reject(stage, message)
 
     def _see(self, seen: Seen) -> None:
         """A new ConfigMap: whatever was refused may be tried again."""
@@ -281,7 +319,7 @@ class Pipeline:
         self._refusal = None
         self._store.mark_served(wanted.hash)
         rejection = self.state.rejection
-        if rejection and rejection.stage not in ("decode", "unpack"):
+        if rejection and rejection.stage not in ("decode", "secret", "unpack"):
             self.state = replace(self.state, rejection=None)
 
     def _prune(self) -> None:
@@ -289,6 +327,7 @@ class Pipeline:
         gone = self._store.prune(keep={one.hash for one in needed if one and one.hash})
         if gone:
             self._log.info("removed old bundles", bundles=gone)
+        self._secrets.prune(map(self._store.files, self._store.hashes()))
 
 
 def _claimed(item: dict[str, Any]) -> Seen:

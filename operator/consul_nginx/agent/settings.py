@@ -40,6 +40,11 @@ class Settings:
         """Of the namespace."""
         return f"{self.api_url}/api/v1/namespaces/{self.namespace}/configmaps"
 
+    @property
+    def secrets_url(self) -> str:
+        """Of the namespace."""
+        return f"{self.api_url}/api/v1/namespaces/{self.namespace}/secrets"
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Read the environment; raises ``SettingsError``."""

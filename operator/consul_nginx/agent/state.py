@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-Stage = Literal["decode", "unpack", "test", "reload", "verify", "start", "supervisor"]
+Stage = Literal["decode", "secret", "unpack", "test", "reload", "verify", "start", "supervisor"]
 
 
 @dataclass(frozen=True, kw_only=True)

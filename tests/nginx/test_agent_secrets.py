@@ -1,0 +1,177 @@
+"""Files of Secrets: the agent has them before nginx hears of the bundle that names them."""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import stat
+from pathlib import Path
+
+import pytest
+
+from consul_nginx.model.bundle import Bundle
+from consul_nginx.model.certificates import Certificate
+from consul_nginx.model.secret_files import NO_CERTIFICATE
+from consul_nginx.resources.tls_secret import parse_tls_secret
+from nginx.agents import Agent
+from nginx.support import free_port, get, wait_for
+from nginx.tls import greet
+from unit.certificates import Issued, issued, tls_secret
+
+
+@pytest.fixture
+def secure_port() -> int:
+    return free_port()
+
+
+def tls_bundle(
+    agent: Agent, port: int, secure_port: int, certificate: Certificate, text: str = "one"
+) -> Bundle:
+    """A listener of its own for a certificate, beside plain HTTP."""
+    server = (
+        f"server {{\n  listen 127.0.0.1:{secure_port} ssl;\n  include certificate-a.conf;\n"
+        f'  return 200 "secure";\n}}\n'
+    )
+    path = f"{agent.pod.layout.secrets}/{certificate.file.name}"
+    files = agent.pod.files(port=port, text=text, http=server)
+    files["certificate-a.conf"] = f"ssl_certificate {path};\nssl_certificate_key {path};\n"
+    return Bundle.of(files, secrets=[certificate.file])
+
+
+def put_secret(agent: Agent, made: Issued, name: str = "web-tls") -> Certificate:
+    raw = tls_secret(name, made)
+    agent.api.put_secret(raw)
+    return parse_tls_secret(raw)
+
+
+def files_of(agent: Agent) -> list[Path]:
+    return sorted(Path(agent.pod.layout.secrets).iterdir())
+
+
+def test_a_rotated_certificate_is_served_and_the_old_file_is_kept_for_the_way_back(
+    agent: Agent, port: int, secure_port: int
+) -> None:
+    served = []
+    for _ in range(2):
+        made = issued("a.example.com")
+        certificate = put_secret(agent, made)
+        agent.put(bundle := tls_bundle(agent, port, secure_port, certificate))
+        wait_for(agent.serves(bundle))
+        assert greet(secure_port, None).serial == made.certificate.serial_number
+        served.append(certificate.file.name)
+    assert [path.name for path in files_of(agent)] == sorted(served)
+    assert agent.status()["rejection"] is None
+
+
+def test_files_that_no_bundle_needs_go_with_the_bundle(
+    agent: Agent, port: int, secure_port: int
+) -> None:
+    names = []
+    for _ in range(6):
+        certificate = put_secret(agent, issued("a.example.com"))
+        agent.put(bundle := tls_bundle(agent, port, secure_port, certificate))
+        wait_for(agent.serves(bundle))
+        names.append(certificate.file.name)
+    wait_for(lambda: len(files_of(agent)) <= 4, why="old files go")
+    assert {path.name for path in files_of(agent)} <= set(names[-4:])
+
+
+def test_keys_are_for_nginxs_group_and_for_nobody_else(
+    agent: Agent, port: int, secure_port: int
+) -> None:
+    agent.put(bundle := tls_bundle(agent, port, secure_port, put_secret(agent, issued("a"))))
+    wait_for(agent.serves(bundle))
+    [file] = files_of(agent)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o750
+    assert "PRIVATE" not in agent.log.read_text()
+    assert "PRIVATE" not in json.dumps(agent.status())
+
+
+def test_a_secret_that_comes_late_is_waited_for(agent: Agent, port: int, secure_port: int) -> None:
+    raw = tls_secret("web-tls", issued("a.example.com"))
+    bundle = tls_bundle(agent, port, secure_port, parse_tls_secret(raw))
+    agent.put(bundle)
+    rejection = agent.rejection()
+    assert (rejection["stage"], rejection["hash"]) == ("secret", bundle.hash)
+    assert rejection["message"] == "Secret web-tls: it does not exist"
+    assert agent.status()["serving"] is None
+    agent.api.put_secret(raw)
+    wait_for(agent.serves(bundle))
+    assert agent.status()["rejection"] is None
+    assert greet(secure_port, None).version
+
+
+def test_without_its_secret_the_rest_of_a_bundle_is_served_and_the_secret_repairs_it(
+    agent: Agent, port: int, secure_port: int
+) -> None:
+    raw = tls_secret("web-tls", issued("a.example.com"))
+    bundle = tls_bundle(agent, port, secure_port, parse_tls_secret(raw))
+    revision = agent.put(bundle)
+    wait_for(lambda: agent.status()["serving"], seconds=20, why="what needs no Secret is served")
+    assert get(port) == "one"
+    with pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME"):
+        greet(secure_port, None)
+    status = agent.status()
+    assert status["serving"]["revision"] == revision
+    assert (status["rejection"]["stage"], status["rejection"]["files"]) == ("secret", [])
+    assert agent.get("/readyz")[0] == 200
+    folder = agent.pod.root / "generated" / status["serving"]["hash"]
+    assert (folder / "certificate-a.conf").read_text() == NO_CERTIFICATE
+    agent.api.put_secret(raw)
+    wait_for(agent.serves(bundle))
+    assert greet(secure_port, None).version
+    assert agent.status()["rejection"] is None
+
+
+def test_a_certificate_that_cannot_be_had_leaves_the_one_before_it_in_force(
+    agent: Agent, port: int, secure_port: int
+) -> None:
+    made = issued("a.example.com")
+    agent.put(tls_bundle(agent, port, secure_port, put_secret(agent, made)))
+    wait_for(lambda: get(port) == "one")
+    other = parse_tls_secret(tls_secret("web-tls", issued("a.example.com")))
+    agent.put(tls_bundle(agent, port, secure_port, other, text="two"))
+    wait_for(lambda: get(port) == "two", seconds=20, why="the rest of the bundle")
+    assert greet(secure_port, None).serial == made.certificate.serial_number
+    rejection = agent.status()["rejection"]
+    assert rejection["stage"] == "secret"
+    assert "holds something else than this revision was made for" in rejection["message"]
+
+
+def test_a_bundle_that_goes_back_to_an_earlier_certificate_needs_no_secret_for_it(
+    agent: Agent, port: int, secure_port: int
+) -> None:
+    first = issued("a.example.com")
+    one = tls_bundle(agent, port, secure_port, put_secret(agent, first))
+    agent.put(one)
+    wait_for(agent.serves(one))
+    two = tls_bundle(agent, port, secure_port, put_secret(agent, issued("a.example.com")))
+    agent.put(two)
+    wait_for(agent.serves(two))
+    agent.api.delete_secret("web-tls")
+    agent.put(one)
+    wait_for(agent.serves(one))
+    assert greet(secure_port, None).serial == first.certificate.serial_number
+
+
+def test_what_a_killed_agent_left_half_written_is_removed(
+    agent: Agent, port: int, secure_port: int
+) -> None:
+    agent.stop()
+    (Path(agent.pod.layout.secrets) / f"{'0' * 64}.tmp1-0").write_text("half")
+    agent.start()
+    assert files_of(agent) == []
+
+
+def test_while_a_secret_is_missing_nginx_is_left_alone(
+    agent: Agent, port: int, secure_port: int
+) -> None:
+    raw = tls_secret("web-tls", issued("a.example.com"))
+    agent.put(tls_bundle(agent, port, secure_port, parse_tls_secret(raw)))
+    wait_for(lambda: agent.status()["serving"], seconds=20)
+    folder = agent.pod.root / "generated" / agent.status()["serving"]["hash"]
+    os.utime(folder, (1, 1))
+    wait_for(lambda: folder.stat().st_mtime > 1, seconds=20, why="another try")
+    assert agent.status()["nginx"]["reloads"] == 0
