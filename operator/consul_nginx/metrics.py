@@ -153,7 +153,13 @@ STALE_PODS = LeadersGauge(
     "Ready nginx pods that don't serve the newest revision. Told by the leader only.",
     ["namespace", "name"],
 )
-OF_OBJECTS = (ENDPOINTS, DROPPED_INSTANCES, STALE_PODS)
+CERTIFICATE_EXPIRY = LeadersGauge(
+    "consul_nginx_certificate_expiry_timestamp_seconds",
+    "When the certificate of a listener that is in force ends, in seconds since 1970, by the name "
+    "of its Secret. Told by the leader only.",
+    ["namespace", "name", "listener", "secret"],
+)
+OF_OBJECTS = (ENDPOINTS, DROPPED_INSTANCES, STALE_PODS, CERTIFICATE_EXPIRY)
 
 REGISTRATIONS = LeadersGauge(
     "consul_nginx_registrations",

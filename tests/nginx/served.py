@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+from consul_nginx.commands.tls_secrets import TlsSecrets, content_of_file
 from consul_nginx.model.bundle import Bundle
 from consul_nginx.model.mapping import Endpoint
 from consul_nginx.model.nginx import Configuration, Layer
@@ -182,8 +184,8 @@ def served(pod: Pod, name: str, *, own: frozenset[int] = frozenset()) -> Iterato
     """Load a feature; endpoints whose numbers are in ``own`` are the test's to serve."""
     [raw] = [raw for raw in manifests(name) if raw["kind"] == "LoadBalancer"]
     ports = {listener["name"]: free_port() for listener in raw["spec"]["listeners"]}
-    plan = Feature.read(name, ports=ports).plan()
-    configuration = plan.configuration
+    read = Feature.read(name, ports=ports)
+    configuration = read.plan().configuration
     endpoints = {item.id: item.endpoints or () for item in configuration.upstreams}
     wanted: set[tuple[str, Endpoint]] = {
         ("http", endpoint)
@@ -193,7 +195,9 @@ def served(pod: Pod, name: str, *, own: frozenset[int] = frozenset()) -> Iterato
     }
     for listener in configuration.streams:
         kind = "udp" if listener.udp else "tcp"
-        wanted |= {(kind, endpoint) for endpoint in endpoints[listener.upstream]}
+        wanted |= {
+            (kind, endpoint) for item in listener.servers for endpoint in endpoints[item.upstream]
+        }
     with ExitStack() as stack:
         here = Served(pod=pod, ports=ports)
         places = {(kind, _number(item), item.port) for kind, item in wanted}
@@ -211,7 +215,7 @@ def served(pod: Pod, name: str, *, own: frozenset[int] = frozenset()) -> Iterato
             threading.Thread(target=server.serve_forever, daemon=True).start()
             stack.callback(server.server_close)
             stack.callback(server.shutdown)
-        answer = pod.load(_local(pod, configuration))
+        answer = pod.load(_local(pod, configuration, read.secrets))
         assert answer["ok"], answer
         yield here
 
@@ -220,8 +224,13 @@ def _number(endpoint: Endpoint) -> int:
     return int(endpoint.address.removeprefix(_IN_CONSUL))
 
 
-def _local(pod: Pod, configuration: Configuration) -> Bundle:
+def _local(pod: Pod, configuration: Configuration, secrets: TlsSecrets) -> Bundle:
     bundle = render(configuration=configuration, layout=pod.layout)
+    folder = Path(pod.layout.secrets)
+    folder.mkdir(exist_ok=True)
+    for file in bundle.secrets:
+        content = content_of_file(file, secrets=secrets, namespace="shop")
+        (folder / file.name).write_bytes(content)
     files = {name: text.replace(_IN_CONSUL, HERE) for name, text in bundle.files.items()}
     if os.geteuid() == 0:
         # Else the workers of a nginx started as root have another uid, and can't reach its sockets.

@@ -6,13 +6,15 @@ import json
 import os
 import ssl
 import stat
+from base64 import b64encode
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from consul_nginx.model.bundle import Bundle
-from consul_nginx.model.certificates import Certificate
-from consul_nginx.model.secret_files import NO_CERTIFICATE
+from consul_nginx.model.certificates import TLS_KEYS, Certificate
+from consul_nginx.model.secret_files import NO_CERTIFICATE, SecretFile, sha256_of
 from consul_nginx.resources.tls_secret import parse_tls_secret
 from nginx.agents import Agent
 from nginx.support import free_port, get, wait_for
@@ -175,3 +177,23 @@ def test_while_a_secret_is_missing_nginx_is_left_alone(
     os.utime(folder, (1, 1))
     wait_for(lambda: folder.stat().st_mtime > 1, seconds=20, why="another try")
     assert agent.status()["nginx"]["reloads"] == 0
+
+
+def test_a_certificate_that_nginx_refuses_is_blamed_and_the_one_before_it_served_on(
+    agent: Agent, port: int, secure_port: int
+) -> None:
+    made = issued("a.example.com")
+    agent.put(one := tls_bundle(agent, port, secure_port, put_secret(agent, made)))
+    wait_for(agent.serves(one))
+    raw = tls_secret("web-tls", made)
+    raw["data"] = {key: b64encode(f"no {key}".encode()).decode() for key in TLS_KEYS}
+    agent.api.put_secret(raw)
+    file = SecretFile(
+        secret="web-tls", keys=TLS_KEYS, sha256=sha256_of(b"no tls.crt\nno tls.key\n")
+    )
+    broken = replace(parse_tls_secret(tls_secret("web-tls", made)), file=file)
+    agent.put(tls_bundle(agent, port, secure_port, broken))
+    rejection = agent.rejection()
+    assert (rejection["stage"], rejection["files"]) == ("test", ["certificate-a.conf"])
+    assert "cannot load certificate" in rejection["message"]
+    assert greet(secure_port, None).serial == made.certificate.serial_number

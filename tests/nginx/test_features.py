@@ -25,7 +25,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from nginx.served import HERE, Echo, Served, echo, says, served
 from nginx.support import Pod, wait_for
-from unit.certificates import certificate, pem
+from nginx.tls import Backend, greet, https_get
+from unit.certificates import certificate, issued, pem
 
 Load = Callable[..., Served]
 
@@ -552,3 +553,50 @@ def test_pages_of_allowed_sites_read_answers(feature: Load):
     }  # fmt: skip
     assert len(nginx.http[1].asked) == asked, "no backend was asked"
     assert nginx.ask("/api", method="OPTIONS").status == 501, "a backend's own to answer"
+
+
+def test_each_host_name_is_shown_its_certificate(feature: Load):
+    nginx = feature("https")
+    port = nginx.ports["https"]
+    names = {
+        name: greet(port, name).names
+        for name in ("shop.example.com", "blog.example.com", "x.blog.example.com", "else", None)
+    }
+    shop, blog = ("shop.example.com",), ("blog.example.com", "*.blog.example.com")
+    assert names == {
+        "shop.example.com": shop, "blog.example.com": blog, "x.blog.example.com": blog,
+        "else": shop, None: shop,
+    }  # fmt: skip
+    answer = https_get(port, "blog.example.com").said.decode()
+    assert '"backend": 2' in answer
+    assert '"x-forwarded-proto": "https"' in answer
+    with pytest.raises(ssl.SSLError):
+        greet(port, "shop.example.com", most="TLSv1_2")
+    moved = nginx.ask("/a", host="shop.example.com")
+    assert (moved.status, moved.headers["location"]) == (301, "https://shop.example.com/a")
+
+
+def test_the_backend_of_the_name_answers_the_handshake(feature: Load):
+    nginx = feature("tls-passthrough", own={1, 2})
+    backends = [
+        Backend(name, issued(name), place=(f"{HERE}{number}", 8080))
+        for number, name in enumerate(("vault", "rest"), start=1)
+    ]
+    port = nginx.ports["sni"]
+    assert greet(port, "vault.example.com").names == ("vault",)
+    assert greet(port, "other.example.com").names == ("rest",)
+    with pytest.raises(OSError, match=r"EOF|reset"):
+        greet(port, "vault.example.net")
+    for backend in backends:
+        backend.stop()
+
+
+def test_tls_is_taken_off(feature: Load):
+    nginx = feature("tls-termination")
+    port = nginx.ports["mqtt"]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with context.wrap_socket(nginx.connect("mqtt"), server_hostname="mqtt.example.com") as client:
+        client.sendall(b"hello\n")
+        assert client.makefile().readline() == "1 hello hello\n"
+    assert greet(port, "mqtt.example.com").names == ("mqtt.example.com",)

@@ -1,12 +1,21 @@
-"""TLS from a client's side: which certificate, which protocol, which answer."""
+"""TLS from both sides of nginx: clients that tell what they see, backends with certificates."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
+import socketserver
 import ssl
-from dataclasses import dataclass
+import threading
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from cryptography import x509
+
+from unit.certificates import Issued, pem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +23,7 @@ class Greeting:
     """What a handshake ended with; ``serial`` tells certificates apart."""
 
     serial: int
+    names: tuple[str, ...]
     version: str | None
     alpn: str | None
     said: bytes
@@ -24,11 +34,12 @@ def greet(
     name: str | None,
     *,
     alpn: tuple[str, ...] = (),
-    most: ssl.TLSVersion | None = None,
+    most: str | None = None,
     send: bytes = b"",
 ) -> Greeting:
     """Shake hands, send a few bytes, read to the end; nothing is verified, all is told.
 
+    ``most`` is the newest version that the client speaks, as a name of ``ssl.TLSVersion``.
     Raises ``ssl.SSLError`` or ``OSError``.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -37,8 +48,11 @@ def greet(
     if alpn:
         context.set_alpn_protocols(alpn)
     if most:
-        context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, most
         context.set_ciphers("ALL:@SECLEVEL=0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version = ssl.TLSVersion.TLSv1
+            context.maximum_version = ssl.TLSVersion[most]
     with (
         socket.create_connection(("127.0.0.1", port), timeout=5) as raw,
         context.wrap_socket(raw, server_hostname=name) as secure,
@@ -50,8 +64,11 @@ def greet(
             secure.sendall(send)
             while chunk := secure.recv(65536):
                 said += chunk
+        shown = x509.load_der_x509_certificate(der)
+        extension = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName)
         return Greeting(
-            serial=x509.load_der_x509_certificate(der).serial_number,
+            serial=shown.serial_number,
+            names=tuple(extension.value.get_values_for_type(x509.DNSName)),
             version=secure.version(),
             alpn=secure.selected_alpn_protocol(),
             said=said,
@@ -62,3 +79,57 @@ def https_get(port: int, name: str, path: str = "/") -> Greeting:
     """HTTP/1.1 by hand, so that SNI and ``Host`` are ours."""
     request = f"GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"
     return greet(port, name, send=request.encode())
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+
+
+@dataclass
+class Backend:
+    """Sends its name over each connection and closes it, with TLS if it has a certificate."""
+
+    name: str
+    made: Issued | None = None
+    place: tuple[str, int] = ("127.0.0.1", 0)
+    server: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        answer = (
+            f"HTTP/1.1 200 OK\r\nContent-Length: {len(self.name)}\r\n"
+            f"Connection: close\r\n\r\n{self.name}"
+        ).encode()
+        context = _server_context(self.made)
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                with contextlib.suppress(OSError):  # ssl.SSLError is one
+                    connection = self.request
+                    if context is not None:
+                        connection = context.wrap_socket(connection, server_side=True)
+                    connection.recv(65536)
+                    connection.sendall(answer)
+                    connection.close()
+
+        self.server = _Server(self.place, Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        return int(self.server.server_address[1])
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def _server_context(made: Issued | None) -> ssl.SSLContext | None:
+    if made is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    file = Path(f"/tmp/{os.getpid()}-{made.certificate.serial_number}.pem")
+    file.write_bytes(pem(made.key) + made.chain)
+    context.load_cert_chain(file)
+    file.unlink()
+    return context

@@ -55,7 +55,11 @@ def issued(*hostnames: str, key: Any = None, days: float = 1, by: Issued | None 
     key = key or ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC)
     subject = x509.Name(
-        [x509.NameAttribute(NameOID.COMMON_NAME, hostnames[0] if hostnames else "none")]
+        [
+            x509.NameAttribute(
+                NameOID.COMMON_NAME, (hostnames[0][:64] if hostnames else "") or "none"
+            )
+        ]
     )
     builder = (
         x509.CertificateBuilder()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from consul_nginx.model.certificates import Certificate
 from consul_nginx.model.consul import Health, Instance, Observation, Snapshot
 from consul_nginx.model.health import HealthPolicy
 from consul_nginx.model.kubernetes import LoadBalancer
@@ -88,6 +89,7 @@ def planned(
     remembered: Mapping[str, ServiceMapping] | None = None,
     permissions: Permissions | None = None,
     now: float = 0.0,
+    certificates: Mapping[str, Certificate] | None = None,
 ) -> Plan:
     acceptance = accept(
         load_balancer=load_balancer,
@@ -96,7 +98,11 @@ def planned(
         permissions=permissions or Permissions(),
     )
     return plan_load_balancer(
-        load_balancer=load_balancer, acceptance=acceptance, snapshot=snapshot, now=now
+        load_balancer=load_balancer,
+        acceptance=acceptance,
+        snapshot=snapshot,
+        now=now,
+        certificates=certificates or {},
     )
 
 

@@ -10,7 +10,9 @@ from typing import Any
 
 import yaml
 
+from consul_nginx.commands.manifests import Manifest
 from consul_nginx.commands.snapshots import Recorded, parse_snapshot
+from consul_nginx.commands.tls_secrets import TlsSecrets, certificates_of, tls_secrets
 from consul_nginx.model.consul import UNKNOWN, Observation, ServiceQuery
 from consul_nginx.model.history import advance
 from consul_nginx.model.kubernetes import LoadBalancer
@@ -38,6 +40,7 @@ class Feature:
 
     load_balancer: LoadBalancer
     mappings: tuple[ServiceMapping, ...]
+    secrets: TlsSecrets
     consul: Recorded
     earlier: tuple[tuple[float, Recorded], ...] = ()
 
@@ -54,6 +57,9 @@ class Feature:
         valid = tuple(item for item in mappings if isinstance(item, ServiceMapping))
         assert len(valid) == len(mappings), mappings
         consul = parse_snapshot((GOLDEN / name / "consul.json").read_text())
+        secrets = tls_secrets(
+            (Manifest(file="manifest.yaml", raw=raw) for raw in raws), namespace="shop"
+        )
         earlier = (
             (NOW - 60.0 * int(path.stem.split("-")[1].removesuffix("m")), path)
             for path in (GOLDEN / name).glob("consul-*m-ago.json")
@@ -61,6 +67,7 @@ class Feature:
         return cls(
             load_balancer=load_balancer,
             mappings=valid,
+            secrets=secrets,
             consul=consul,
             earlier=tuple((at, parse_snapshot(path.read_text())) for at, path in sorted(earlier)),
         )
@@ -73,6 +80,7 @@ class Feature:
             mappings=self.mappings,
             snapshot={query: self._observe(query) for query in queries},
             now=NOW,
+            certificates=certificates_of(self.load_balancer, self.secrets).usable,
         )
         rejected = [verdict for _, verdict in plan.mappings if not verdict.accepted.is_true]
         assert not rejected, rejected

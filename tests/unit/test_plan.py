@@ -177,7 +177,8 @@ def test_a_tcp_listener_sends_everything_to_one_mapping():
     result = plan(mapping(listener="thrift"), listeners=TCP)
     [stream] = result.configuration.streams
     [upstream] = result.configuration.upstreams
-    assert (stream.port, stream.udp, stream.upstream) == (25000, False, upstream.id)
+    [server] = stream.servers
+    assert (stream.port, stream.udp, server.upstream) == (25000, False, upstream.id)
 
 
 def test_a_second_mapping_of_a_tcp_listener_is_rejected_and_names_the_first():

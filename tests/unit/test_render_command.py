@@ -15,6 +15,8 @@ import yaml
 from click.testing import CliRunner, Result
 
 from consul_nginx.cli import main
+from consul_nginx.resources.tls_secret import parse_tls_secret
+from unit.certificates import issued, tls_secret
 from unit.manifests import CASES, ENTRY, GOLDEN, SNAPSHOT, balancer, mapping
 
 
@@ -320,3 +322,59 @@ def test_the_tasks_page_shows_what_the_commands_print(repository, folder):
         (folder / "edge.yaml").write_text(text)
         if not command.startswith("snapshot"):
             assert printed == CliRunner().invoke(main, shlex.split(command)).stdout
+
+
+HTTPS = {
+    "name": "http",
+    "port": 443,
+    "protocol": "HTTPS",
+    "tls": {"certificateRefs": [{"name": "web-tls"}]},
+}
+
+
+def test_a_certificate_among_the_manifests_is_used_and_its_key_is_written_nowhere(render, folder):
+    made = tls_secret("web-tls", issued("shop.example.com", days=90))
+    done = render(balancer(listeners=[HTTPS]), mapping(), made)
+    assert (done.exit_code, done.stderr) == (0, "")
+    written = files(folder / "out")
+    [certificate] = [text for name, text in written.items() if name.startswith("certificate-")]
+    assert parse_tls_secret(made).file.name in certificate
+    assert not any("PRIVATE KEY" in text for text in (*written.values(), done.output))
+
+
+def test_a_certificate_that_is_missing_is_told_and_the_rest_is_rendered(render, folder):
+    done = render(balancer(listeners=[HTTPS]), mapping())
+    assert done.exit_code == 0
+    assert (
+        "LoadBalancer shop/edge: spec.listeners[0].tls.certificateRefs[0].name: Secret "
+        "shop/web-tls: it is not among the manifests; add it by -f" in done.stderr
+    )
+    assert "ssl_reject_handshake on;\n" in files(folder / "out").values()
+
+
+def test_a_certificate_that_nginx_can_not_use_is_rejected(render, folder):
+    raw = tls_secret("web-tls", issued("shop.example.com"))
+    raw["data"]["tls.key"] = tls_secret("x", issued("shop.example.com"))["data"]["tls.key"]
+    done = render(balancer(listeners=[HTTPS]), mapping(), raw)
+    assert done.exit_code == 2
+    assert (
+        "rejected: Secret shop/web-tls: InvalidCertificateRef: tls.key is not the key of the "
+        "certificate in tls.crt" in done.stderr
+    )
+
+
+def test_a_secret_of_another_type_is_passed_over(render):
+    done = render(balancer(), mapping(), {"kind": "Secret", "type": "Opaque", "metadata": {}})
+    assert (done.exit_code, done.stderr) == (0, "skipped: 1 Secret\n")
+
+
+def test_check_gives_nginx_the_certificate_and_leaves_no_key_behind(render, folder):
+    copy = f'cp -r "$(dirname "$(dirname "$5")")" {shlex.quote(str(folder))}/seen'
+    script = f'[ "$1" = -V ] || {copy}'
+    made = tls_secret("web-tls", issued("shop.example.com"))
+    options = ("--out", "out", "--check", "--nginx", program(folder, script))
+    done = render(balancer(listeners=[HTTPS]), mapping(), made, options=options)
+    assert done.exit_code == 0, done.output
+    seen = files(folder / "seen")
+    assert f"secrets/{parse_tls_secret(made).file.name}" in seen
+    assert not any("PRIVATE KEY" in text for text in files(folder / "out").values())

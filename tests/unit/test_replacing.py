@@ -63,7 +63,7 @@ def objects():
 @pytest.fixture
 def apply(objects):
     children = Children(kube=objects, lead=AlwaysLeading(), image=NginxImage(name="nginx"))
-    return lambda **spec: asyncio.run(children.apply(load_balancer(**spec)))
+    return lambda **spec: asyncio.run(children.apply(load_balancer(**spec), secrets=()))
 
 
 def test_the_old_workload_and_its_service_stay_until_the_new_one_works(apply, objects):

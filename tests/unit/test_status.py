@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from consul_nginx.kube.status import conditions, service_addresses, without_times
-from consul_nginx.model.pods import PodReport
+from consul_nginx.model.pods import PodRejection, PodReport
 from consul_nginx.model.verdict import Condition, Status, accepted
 from consul_nginx.plan.status import data_plane_state, programmed, ready, resolved_of_all
 
@@ -100,3 +100,14 @@ def test_addresses_are_the_load_balancers_else_the_cluster_ip():
     assert service_addresses(service) == ["10.96.0.9"]
     service["status"]["loadBalancer"] = {"ingress": [{"hostname": "lb.example"}]}
     assert service_addresses(service) == ["lb.example"]
+
+
+def test_a_pod_that_lacks_a_secret_serves_the_rest_and_is_not_up_to_date():
+    lacks = PodRejection(hash=None, stage="secret", message="Secret web-tls: it does not exist")
+    pods = [pod("a"), pod("b", rejection=lacks)]
+    assert programmed(revision=7, pods=pods).is_true
+    state = data_plane_state(desired=2, revision=7, pods=pods)
+    assert (state.updated, state.conforms) == (1, False)
+    assert [(item.pod, item.message) for item in state.stale] == [
+        ("b", "secret: Secret web-tls: it does not exist")
+    ]

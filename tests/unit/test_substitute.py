@@ -10,6 +10,7 @@ from consul_nginx.loops.refusals import FIRST_RETRY_S, Refusals
 from consul_nginx.model.bundle import Bundle
 from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.model.pods import PodRejection, PodReport
+from consul_nginx.model.secret_files import NO_CERTIFICATE, SecretFile
 from consul_nginx.nginx.substitute import Refused, structure_of, substitute
 from consul_nginx.plan.status import common_rejection
 
@@ -41,6 +42,31 @@ def test_one_that_it_ran_before_is_served_as_it_was():
 def test_what_is_rendered_otherwise_now_is_tried():
     other = Bundle.of({**FILES, "listener-b.conf": "listen 82;"})
     assert substitute(bundle=other, refused=REFUSED, proven={}).bundle is other
+
+
+CERTIFICATE = "certificate-0123456789abcdef.conf"
+SECRET = SecretFile(secret="web-tls", keys=("tls.crt", "tls.key"), sha256="0" * 64)
+
+
+def test_a_certificate_that_nginx_refuses_is_exchanged_alone_and_its_secret_stays_known():
+    bundle = Bundle.of({**FILES, CERTIFICATE: "ssl_certificate new;"}, secrets=[SECRET])
+    refused = {CERTIFICATE: Refused(text="ssl_certificate new;", message="ee key too small")}
+    never = substitute(bundle=bundle, refused=refused, proven={})
+    assert never.bundle.files[CERTIFICATE] == NO_CERTIFICATE
+    assert never.bundle.secrets == (SECRET,)
+    assert never.reasons == {CERTIFICATE: "ee key too small"}
+    before = substitute(
+        bundle=bundle, refused=refused, proven={CERTIFICATE: "ssl_certificate old;"}
+    )
+    assert before.bundle.files[CERTIFICATE] == "ssl_certificate old;"
+
+
+def test_an_earlier_form_whose_certificate_is_gone_is_not_served():
+    proven = {"listener-b.conf": f"include {CERTIFICATE};"}
+    assert substitute(bundle=BUNDLE, refused=REFUSED, proven=proven).bundle is BUNDLE
+    there = Bundle.of({**FILES, CERTIFICATE: "ssl_certificate new;"})
+    found = substitute(bundle=there, refused=REFUSED, proven=proven)
+    assert found.bundle.files["listener-b.conf"] == f"include {CERTIFICATE};"
 
 
 @pytest.mark.parametrize("name", ["nginx.conf", "upstreams.conf"])

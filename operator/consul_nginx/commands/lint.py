@@ -18,6 +18,7 @@ from consul_nginx.commands.options import (
 )
 from consul_nginx.commands.placeholders import Known, shown
 from consul_nginx.commands.pods import Found, makes_pods, pods_in
+from consul_nginx.commands.tls_secrets import is_tls_secret, tls_secrets, verdicts_on
 from consul_nginx.commands.verdicts import as_json, as_table, exit_code, skipped
 from consul_nginx.model.policy import Policy
 from consul_nginx.model.registration import RegistrationSettings
@@ -49,17 +50,20 @@ def lint(
     try:
         declared = declarations(read_manifests(filenames), namespace=namespace)
         pods = pods_in(declared.others, namespace=namespace)
+        secrets = tls_secrets(declared.others, namespace=namespace)
     except ManifestError as error:
         raise click.ClickException(str(error)) from error
     verdicts = (
         *judge(declared, policy=policy).verdicts,
+        *verdicts_on(secrets),
         *(_of_pod(found, settings=settings) for found in pods),
     )
     if not verdicts:
         raise click.ClickException(
             f"{', '.join(filenames)}: no LoadBalancer, ServiceMapping or Pod in it"
         )
-    for line in skipped(item for item in declared.others if not makes_pods(item)):
+    others = (i for i in declared.others if not makes_pods(i) and not is_tls_secret(i))
+    for line in skipped(others):
         click.echo(line, err=True)
     click.echo(as_json(verdicts) if output == "json" else as_table(verdicts))
     sys.exit(exit_code(verdicts))

@@ -15,6 +15,7 @@ from consul_nginx.agent.supervisor.modules import build_of, directives
 from consul_nginx.agent.supervisor.words import quote
 from consul_nginx.model.bundle import MAIN_FILE, Bundle
 from consul_nginx.model.layout import Layout
+from consul_nginx.model.secret_files import SecretFile
 
 TIMEOUT_S = 60.0
 
@@ -38,8 +39,16 @@ class Tested:
     words: str = ""
 
 
-def try_bundle(rendered: Callable[[Layout], Bundle], *, program: str) -> Tested:
-    """Have ``program`` test a bundle, which is rendered for a folder that nginx may write to."""
+def try_bundle(
+    rendered: Callable[[Layout], Bundle],
+    *,
+    program: str,
+    content: Callable[[SecretFile], bytes],
+) -> Tested:
+    """Have ``program`` test a bundle, which is rendered for a folder that nginx may write to.
+
+    ``content`` is that of the files of Secrets; they are gone when the test is over.
+    """
     binary = shutil.which(program)
     if binary is None:
         return Tested(
@@ -49,10 +58,13 @@ def try_bundle(rendered: Callable[[Layout], Bundle], *, program: str) -> Tested:
     with tempfile.TemporaryDirectory(prefix="consul-nginx-") as root:
         layout = Layout(root=PurePosixPath(root))
         folder = Path(layout.generated)
-        for path in (layout.nginx, layout.temp, folder):
+        for path in (layout.nginx, layout.temp, layout.secrets, folder):
             Path(path).mkdir()
-        for name, text in rendered(layout).files.items():
+        bundle = rendered(layout)
+        for name, text in bundle.files.items():
             (folder / name).write_text(text, encoding="ascii")
+        for file in bundle.secrets:
+            (Path(layout.secrets) / file.name).write_bytes(content(file))
         return _run(binary, main_file=folder / MAIN_FILE, root=root)
 
 

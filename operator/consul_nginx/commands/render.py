@@ -28,13 +28,22 @@ from consul_nginx.commands.options import (
     policy_option,
 )
 from consul_nginx.commands.snapshots import Recorded, SnapshotError, read_snapshot
-from consul_nginx.commands.tables import table
+from consul_nginx.commands.tables import printable, table
+from consul_nginx.commands.tls_secrets import (
+    TlsSecrets,
+    certificates_of,
+    content_of_file,
+    is_tls_secret,
+    tls_secrets,
+    verdicts_on,
+)
 from consul_nginx.commands.verdicts import as_json, exit_code, line, skipped
 from consul_nginx.model.bundle import Bundle
 from consul_nginx.model.layout import Layout
 from consul_nginx.model.policy import Policy
 from consul_nginx.model.verdict import rejected
 from consul_nginx.nginx.render import render as render_bundle
+from consul_nginx.plan.certificates import Certificates
 from consul_nginx.plan.load_balancer import Plan, plan_load_balancer
 from consul_nginx.plan.status import paused
 
@@ -48,6 +57,7 @@ class _Rendered:
 
     verdict: Verdict
     paused: bool
+    certificates: Certificates
     plan: Plan
     bundle: Bundle
     folder: str
@@ -109,21 +119,24 @@ def render(
     """
     try:
         declared = _declared(filenames, namespace=namespace)
+        secrets = tls_secrets(declared.others, namespace=namespace)
         judgement = judge(declared, policy=policy)
         recorded = read_snapshot(snapshot, own=datacenter)
-        rendered = tuple(_render(declared, judgement, recorded))
+        rendered = tuple(_render(declared, judgement, recorded, secrets))
         files = {f"{one.folder}{name}": text for one in rendered for name, text in _files(one)}
         changes = _changes(files, compared, out) if compared is not None else ""
         if out is not None:
             write_files(out, files)
     except (ManifestError, FolderError, SnapshotError) as error:
         raise click.ClickException(str(error)) from error
-    tests = tuple((one, _try(one, program=nginx)) for one in rendered if check)
-    refused = (*judgement.rejected, *_refusals(tests))
+    tests = tuple((one, _try(one, program=nginx, secrets=secrets)) for one in rendered if check)
+    unusable = (verdict for verdict in verdicts_on(secrets) if not verdict.accepted.is_true)
+    refused = (*judgement.rejected, *unusable, *_refusals(tests))
     as_list = output == "json"
     click.echo(as_json(refused) if as_list else _table(rendered, out=out))
     click.echo(changes, nl=False, err=as_list)
-    for remark in (*skipped(declared.others), *map(line, refused), *_remarks(tests)):
+    others = skipped(item for item in declared.others if not is_tls_secret(item))
+    for remark in (*others, *map(line, refused), *_of_tls(rendered), *_remarks(tests)):
         click.echo(remark, err=True)
     sys.exit(exit_code(refused))
 
@@ -136,19 +149,22 @@ def _declared(filenames: tuple[str, ...], *, namespace: str) -> Declarations:
 
 
 def _render(
-    declared: Declarations, judgement: Judgement, recorded: Recorded
+    declared: Declarations, judgement: Judgement, recorded: Recorded, secrets: TlsSecrets
 ) -> Iterator[_Rendered]:
     """One after the other; a LoadBalancer without any other needs no folder of its own."""
     alone = len(declared.load_balancers) == 1
     for judged in judgement.judged:
+        certificates = certificates_of(judged.load_balancer, secrets)
         plan = plan_load_balancer(
             load_balancer=judged.load_balancer,
             acceptance=judged.acceptance,
             snapshot={query: recorded.observe(query) for query in judged.acceptance.queries},
+            certificates=certificates.usable,
         )
         yield _Rendered(
             verdict=judged.verdict,
             paused=judged.load_balancer.paused,
+            certificates=certificates,
             plan=plan,
             bundle=_bundle(plan, Layout()),
             folder="" if alone else f"{judged.verdict.ref}/",
@@ -168,8 +184,18 @@ def _changes(files: Files, folder: Path, out: Path | None) -> str:
     return difference(before=read_files(folder), after=files, names=names)
 
 
-def _try(rendered: _Rendered, *, program: str) -> Tested:
-    return try_bundle(partial(_bundle, rendered.plan), program=program)
+def _try(rendered: _Rendered, *, program: str, secrets: TlsSecrets) -> Tested:
+    return try_bundle(
+        partial(_bundle, rendered.plan),
+        program=program,
+        content=partial(content_of_file, secrets=secrets, namespace=rendered.verdict.ref.namespace),
+    )
+
+
+def _of_tls(rendered: Iterable[_Rendered]) -> Iterator[str]:
+    for one in rendered:
+        for words in (*one.certificates.problems, *one.certificates.remarks):
+            yield printable(f"{one.verdict.source}: {words}")
 
 
 def _refusals(tests: Iterable[tuple[_Rendered, Tested]]) -> Iterator[Verdict]:

@@ -23,6 +23,7 @@ from consul_nginx.kube.client import Kind, KubeClient, connect
 from consul_nginx.kube.data_plane import DataPlane
 from consul_nginx.kube.nginx_pod import NginxImage
 from consul_nginx.loops.batching import Batcher
+from consul_nginx.loops.certificates import Certificates
 from consul_nginx.loops.consul_tokens import ConsulTokens
 from consul_nginx.loops.events import Events
 from consul_nginx.loops.lead import AlwaysLeading, LeaseElector
@@ -111,11 +112,13 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
                 batcher.changed(ref)
 
         catalog = Catalog(reader=consul.sources, changed=consul_changed)
+        certificates = Certificates(kube=kube, changed=batcher.changed)
         load_balancers = LoadBalancers(
             kube=kube,
             lead=lead,
             resources=resources,
             catalog=catalog,
+            secrets=certificates,
             batcher=batcher,
             policy=settings.policy,
             nginx_image=NginxImage(
@@ -181,6 +184,7 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
             tasks.start(lead.run())
         stack.push_async_callback(tasks.stop)
         tasks.start(relist.run())
+        tasks.start(certificates.run())
         tasks.start(start_workers_once_synced())
         if registering is not None:
             tasks.start(registering.run())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from consul_nginx.kube.client import LOAD_BALANCER
@@ -75,13 +75,19 @@ def _config_map(
     return body
 
 
-def data_plane(*, load_balancer: LoadBalancer, image: NginxImage) -> list[dict[str, Any]]:
-    """Everything but the ConfigMaps, in the order in which it is applied."""
+def data_plane(
+    *, load_balancer: LoadBalancer, image: NginxImage, secrets: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Everything but the ConfigMaps, in the order in which it is applied.
+
+    ``secrets`` are names of those that nginx needs: its agents may read them. The operator has to
+    have that right itself, or the API server refuses the Role.
+    """
     is_deployment = load_balancer.pods.workload is Workload.DEPLOYMENT
     workload = _deployment if is_deployment else _daemon_set
     return [
         _service_account(load_balancer),
-        _role(load_balancer),
+        _role(load_balancer, secrets=secrets),
         _role_binding(load_balancer),
         *([_service(load_balancer)] if load_balancer.access is Access.SERVICE else []),
         # Kubernetes can't count for one the pods of a DaemonSet, which draining spares anyway.
@@ -118,8 +124,8 @@ def _service_account(load_balancer: LoadBalancer) -> dict[str, Any]:
     return {**body, "automountServiceAccountToken": False}
 
 
-def _role(load_balancer: LoadBalancer) -> dict[str, Any]:
-    """The agent may read its own ConfigMap and its shards by name, and nothing else."""
+def _role(load_balancer: LoadBalancer, *, secrets: Sequence[str]) -> dict[str, Any]:
+    """The agent may read its own ConfigMap, its shards and Secrets by name, and nothing else."""
     body = _object(
         load_balancer=load_balancer, api_version="rbac.authorization.k8s.io/v1", kind="Role"
     )
@@ -140,7 +146,18 @@ def _role(load_balancer: LoadBalancer) -> dict[str, Any]:
                 ],
                 "verbs": ["get"],
             },
+            # Without names, it would be every Secret.
+            *([_reading(secrets)] if secrets else []),
         ],
+    }
+
+
+def _reading(secrets: Sequence[str]) -> dict[str, Any]:
+    return {
+        "apiGroups": [""],
+        "resources": ["secrets"],
+        "resourceNames": list(secrets),
+        "verbs": ["get"],
     }
 
 

@@ -18,8 +18,10 @@ from typing import Any
 
 from consul_nginx.kube.client import Raw
 from consul_nginx.kube.held import read_held, write_held
+from consul_nginx.model.certificates import TLS_KEYS, Certificate
 from consul_nginx.model.consul import ServiceQuery
 from consul_nginx.model.history import Recollection
+from consul_nginx.model.secret_files import SecretFile
 
 STATE_KEY = "accepted.json.gz"
 
@@ -31,13 +33,15 @@ class State:
     """The LoadBalancer, None when it never was accepted, and mappings by uid.
 
     ``proven`` are the files, without endpoints, that nginx ran last in all pods. ``held`` is what
-    was known, by ``query_key``, of services that Consul does not tell the present of.
+    was known, by ``query_key``, of services that Consul does not tell the present of;
+    ``certificates`` are those in force, by the name of their Secret.
     """
 
     load_balancer: Raw | None = None
     mappings: Mapping[str, Raw] = field(default_factory=dict)
     proven: Mapping[str, str] = field(default_factory=dict)
     held: Mapping[str, Recollection] = field(default_factory=dict)
+    certificates: Mapping[str, Certificate] = field(default_factory=dict)
 
 
 def query_key(query: ServiceQuery) -> str:
@@ -60,6 +64,14 @@ def encode_state(state: State) -> dict[str, str]:
             "mappings": dict(state.mappings),
             "proven": dict(state.proven),
             "held": {key: write_held(item) for key, item in state.held.items()},
+            "certificates": {
+                secret: {
+                    "sha256": item.file.sha256,
+                    "hostnames": list(item.hostnames),
+                    "notAfter": item.not_after,
+                }
+                for secret, item in state.certificates.items()
+            },
         },
         sort_keys=True,
         separators=(",", ":"),
@@ -77,6 +89,18 @@ def decode_state(data: Mapping[str, str]) -> State:
             mappings={uid: essence(item) for uid, item in raw["mappings"].items()},
             proven={str(name): str(text) for name, text in raw["proven"].items()},
             held={str(key): read_held(item) for key, item in raw["held"].items()},
+            certificates={
+                secret: _certificate(secret, item)
+                for secret, item in raw.get("certificates", {}).items()
+            },
         )
     except (LookupError, ValueError, TypeError, AttributeError, OSError, EOFError):
         return State()
+
+
+def _certificate(secret: str, raw: Raw) -> Certificate:
+    return Certificate(
+        file=SecretFile(secret=secret, keys=TLS_KEYS, sha256=str(raw["sha256"])),
+        hostnames=tuple(map(str, raw["hostnames"])),
+        not_after=float(raw["notAfter"]),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,13 +37,13 @@ class Children:
         self._applied: dict[ObjectRef, list[dict[str, Any]]] = {}
         self._versions: dict[tuple[ObjectRef, str], Version] = {}
 
-    async def apply(self, load_balancer: LoadBalancer) -> bool:
-        """Make the objects what they should be.
+    async def apply(self, load_balancer: LoadBalancer, *, secrets: Sequence[str]) -> bool:
+        """Make the objects what they should be; ``secrets`` are those that nginx needs.
 
         False when something superfluous still waits for the pods that replace it.
         """
         ref = load_balancer.meta.ref
-        desired = data_plane(load_balancer=load_balancer, image=self._image)
+        desired = data_plane(load_balancer=load_balancer, image=self._image, secrets=secrets)
         if self._applied.get(ref) == desired:
             return True
         # Until all is done, what is there is neither the one nor the other.

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -19,6 +19,7 @@ from consul_nginx.kube.errors import KubeConflict, KubeRefused
 from consul_nginx.kube.nginx_pod import NginxImage
 from consul_nginx.kube.state import State, essence
 from consul_nginx.loops.batching import Batcher
+from consul_nginx.loops.certificates import Certificates as Secrets
 from consul_nginx.loops.children import Children
 from consul_nginx.loops.held import hold, with_held
 from consul_nginx.loops.lead import Lead
@@ -30,13 +31,17 @@ from consul_nginx.model.consul import UNKNOWN, PodMark, ServiceQuery, Snapshot
 from consul_nginx.model.history import Recollection
 from consul_nginx.model.kubernetes import LoadBalancer, Meta, ObjectRef
 from consul_nginx.model.layout import Layout
+from consul_nginx.model.listener import Listener
 from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.model.pods import PodRejection
 from consul_nginx.model.policy import Policy
 from consul_nginx.model.verdict import Condition, accepted
+from consul_nginx.nginx.certificates import certificate_file
 from consul_nginx.nginx.render import listener_file, render
 from consul_nginx.nginx.substitute import Substituted, structure_of, substitute
 from consul_nginx.plan.acceptance import Acceptance, accept, with_stand_in
+from consul_nginx.plan.certificates import Certificates, resolve_certificates, secrets_of
+from consul_nginx.plan.listener_tls import certificate_id
 from consul_nginx.plan.load_balancer import (
     Plan,
     bound,
@@ -56,11 +61,14 @@ class Programme:
     """What a LoadBalancer's nginx was told last, or would be if it were not paused.
 
     ``accepted`` is the verdict on the LoadBalancer itself: when it is a rejection, an earlier form
-    of it was planned. ``contained`` says for each object, by uid, its generation and the first
-    revision with it. ``rejected`` has the listeners that nginx refused, and why.
+    of it was planned; ``load_balancer`` is the form that was. ``contained`` says for each object,
+    by uid, its generation and the first revision with it. ``rejected`` has the listeners that nginx
+    refused, and why.
     """
 
     accepted: Condition
+    load_balancer: LoadBalancer
+    certificates: Certificates
     plan: Plan
     paused: bool
     bundle: Bundle
@@ -81,6 +89,7 @@ class _Gathered:
 
     ``load_balancer`` is the form to serve: the present one, or when that is rejected the one that
     was accepted last. ``state`` is to be remembered if the plan accepts its mappings.
+    ``readable`` are the Secrets that the operator may read, of those that are named.
     """
 
     accepted: Condition
@@ -89,6 +98,8 @@ class _Gathered:
     present: State
     memory: Remembered
     acceptance: Acceptance
+    certificates: Certificates
+    readable: tuple[str, ...]
     snapshot: Snapshot
     written: Written
     gone: GonePods
@@ -109,6 +120,7 @@ class LoadBalancers:
         lead: Lead,
         resources: Resources,
         catalog: Catalog,
+        secrets: Secrets,
         batcher: Batcher,
         policy: Policy,
         nginx_image: NginxImage,
@@ -121,6 +133,7 @@ class LoadBalancers:
         self._clock = clock
         self._resources = resources
         self._catalog = catalog
+        self._secrets = secrets
         self._batcher = batcher
         self._policy = policy
         self._bundles = BundleStore(kube=kube)
@@ -204,6 +217,7 @@ class LoadBalancers:
             snapshot=gathered.snapshot,
             gone=gathered.gone,
             now=gathered.now,
+            certificates=gathered.certificates.usable,
         )
         holding = hold(
             observations=gathered.snapshot,
@@ -240,7 +254,7 @@ class LoadBalancers:
         if written is not gathered.written:
             self._batcher.wrote(ref, written.size)
         self._remember(gathered=gathered, plan=plan, substituted=substituted, written=written)
-        settled = await self._children.apply(gathered.load_balancer)
+        settled = await self._children.apply(gathered.load_balancer, secrets=gathered.readable)
         return _soonest(
             self._refused.next_try(ref) if settled else CHILDREN_NOT_SETTLED_S,
             *(at - gathered.now for at in (plan.again, holding.again) if at is not None),
@@ -294,6 +308,7 @@ class LoadBalancers:
             remembered=remembered,
             permissions=self._permissions(),
         )
+        findings = await self._secrets.findings(ref, secrets_of(load_balancer))
         self._ask(ref, acceptance.queries)
         await self._catalog.heard(acceptance.queries, patience=FIRST_ANSWER_PATIENCE_S)
         written = await self._bundles.read(load_balancer)
@@ -311,6 +326,13 @@ class LoadBalancers:
             ),
             memory=memory,
             acceptance=acceptance,
+            certificates=resolve_certificates(
+                load_balancer=load_balancer,
+                findings=findings,
+                remembered=memory.state.certificates,
+                now=self._clock(),
+            ),
+            readable=tuple(name for name, found in findings.items() if found.readable),
             snapshot=snapshot,
             written=written,
             gone=self._gone(marks.values()),
@@ -354,6 +376,7 @@ class LoadBalancers:
         self._proven.pop(ref, None)
         self._refused.forget(ref)
         self._batcher.forget(ref)
+        self._secrets.forget(ref)
         self._ask(ref, frozenset())
 
     def _ask(self, ref: ObjectRef, queries: frozenset[ServiceQuery]) -> None:
@@ -371,7 +394,8 @@ class LoadBalancers:
         rejected = {
             listener.name: substituted.reasons[file]
             for listener in gathered.load_balancer.listeners
-            if (file := listener_file(listener_id(listener))) in substituted.reasons
+            for file in _files_of(listener)
+            if file in substituted.reasons
         }
         before = self._programmes.get(ref)
         contained = dict(before.contained) if before is not None else {}
@@ -390,6 +414,8 @@ class LoadBalancers:
                 gathered.accepted,
                 None if gathered.accepted.is_true else gathered.load_balancer.meta.generation,
             ),
+            load_balancer=gathered.load_balancer,
+            certificates=gathered.certificates,
             plan=plan,
             bundle=bundle,
             rejected=rejected,
@@ -414,6 +440,13 @@ def _soonest(*delays: float | None) -> float | None:
     return min((max(delay, 0.0) for delay in delays if delay is not None), default=None)
 
 
+def _files_of(listener: Listener) -> Iterator[str]:
+    """Those of the bundle that nginx may refuse alone."""
+    for secret in listener.tls.secrets if listener.tls is not None else ():
+        yield certificate_file(certificate_id(secret))
+    yield listener_file(listener_id(listener))
+
+
 def _to_remember(
     *,
     gathered: _Gathered,
@@ -427,6 +460,7 @@ def _to_remember(
     return State(
         held=held,
         proven=before.proven if proven is None else proven,
+        certificates=gathered.certificates.usable,
         load_balancer=gathered.present.load_balancer
         if gathered.accepted.is_true
         else before.load_balancer,

@@ -32,7 +32,7 @@ from consul_nginx.loops.lead import Lead
 from consul_nginx.loops.load_balancers import LoadBalancers, Programme
 from consul_nginx.loops.resources import MappingsOf, Resources
 from consul_nginx.loops.store import Store, Stored
-from consul_nginx.metrics import DROPPED_INSTANCES, ENDPOINTS, STALE_PODS
+from consul_nginx.metrics import CERTIFICATE_EXPIRY, DROPPED_INSTANCES, ENDPOINTS, STALE_PODS
 from consul_nginx.model.kubernetes import (
     Access,
     LoadBalancer,
@@ -44,6 +44,8 @@ from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.model.pods import PodReport
 from consul_nginx.model.verdict import Condition, Status
 from consul_nginx.plan.acceptance import load_balancer_not_found, with_stand_in
+from consul_nginx.plan.certificates import NONE as NO_CERTIFICATES
+from consul_nginx.plan.certificates import resolved
 from consul_nginx.plan.load_balancer import MappingVerdict
 from consul_nginx.plan.status import (
     DataPlaneState,
@@ -124,6 +126,7 @@ class Reports:
         )
         if programme is not None:
             self._tell_back(ref=ref, programme=programme, pods=pods, state=state)
+            _tell_expiry(programme)
             for mapping, verdict in programme.plan.mappings:
                 await self._report_mapping(
                     mapping=mapping, verdict=verdict, programme=programme, pods=pods
@@ -204,7 +207,10 @@ class Reports:
             meta=meta,
             verdicts=[
                 in_use,
-                resolved_of_all(v.resolved for v in verdicts if v.accepted.is_true),
+                resolved(
+                    certificates=programme.certificates if programme else NO_CERTIFICATES,
+                    of_mappings=resolved_of_all(v.resolved for v in verdicts if v.accepted.is_true),
+                ),
                 programmed_now,
                 paused()
                 if programme is not None and programme.paused
@@ -306,6 +312,7 @@ class Reports:
         else:
             self._counted.pop(ref, None)
             STALE_PODS.remove_by_labels(_labels(ref))
+            CERTIFICATE_EXPIRY.remove_by_labels(_labels(ref))
 
     async def _write(
         self,
@@ -374,6 +381,18 @@ def _count_endpoints(*, mapping: ServiceMapping, verdict: MappingVerdict) -> Non
 
 def _kept(verdict: MappingVerdict) -> int:
     return verdict.health.kept if verdict.health is not None else 0
+
+
+def _tell_expiry(programme: Programme) -> None:
+    usable, load_balancer = programme.certificates.usable, programme.load_balancer
+    labels = _labels(load_balancer.meta.ref)
+    CERTIFICATE_EXPIRY.remove_by_labels(labels)
+    for listener in load_balancer.listeners:
+        for secret in listener.tls.secrets if listener.tls is not None else ():
+            if secret in usable:
+                CERTIFICATE_EXPIRY.labels(**labels, listener=listener.name, secret=secret).set(
+                    usable[secret].not_after
+                )
 
 
 def _labels(ref: ObjectRef) -> dict[str, str]:

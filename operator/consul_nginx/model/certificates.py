@@ -27,3 +27,15 @@ class Certificate:
         """Whether clients accept it for a host name; ``*.`` stands for one label (RFC 6125)."""
         _, _, parent = hostname.partition(".")
         return hostname in self.hostnames or (bool(parent) and f"*.{parent}" in self.hostnames)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecretFinding:
+    """What a Secret was found to hold: a certificate, or ``problem`` says why not, and a way out.
+
+    ``readable``: the operator may read it, or could if it were there, and so may let others.
+    """
+
+    certificate: Certificate | None = None
+    problem: str = ""
+    readable: bool = True

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from consul_nginx.model.tls import ListenerTls
+
 
 class Protocol(StrEnum):
     """What a listener speaks."""
 
     HTTP = "HTTP"
+    HTTPS = "HTTPS"
+    TLS = "TLS"
     TCP = "TCP"
     UDP = "UDP"
 
@@ -21,7 +25,12 @@ class Protocol(StrEnum):
     @property
     def is_http(self) -> bool:
         """Whether mappings are chosen by host name and path."""
-        return self is Protocol.HTTP
+        return self in (Protocol.HTTP, Protocol.HTTPS)
+
+    @property
+    def has_hostnames(self) -> bool:
+        """Whether clients say which host they want: in requests, or by SNI."""
+        return self.is_http or self is Protocol.TLS
 
 
 class LogFormat(StrEnum):
@@ -75,6 +84,7 @@ class Listener:
     name: str
     port: int
     protocol: Protocol
+    tls: ListenerTls | None = None
     http2: bool = False
     https_redirect: HttpsRedirect | None = None
     client_address: ClientAddress | None = None

@@ -1,6 +1,14 @@
-"""What things in Consul may be called here: one rule for who registers and for who maps."""
+"""What things may be called here: one rule for who registers, for who maps, for certificates."""
 
 from __future__ import annotations
+
+import re
+
+# In lower case; labels as in RFC 1123.
+HOSTNAME = re.compile(
+    r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", re.ASCII
+)
+MAX_HOSTNAME = 253
 
 # Service names go to Consul's DNS, to URL paths and to names of nginx upstreams.
 SERVICE_NAME = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"

@@ -8,6 +8,8 @@ from enum import StrEnum
 from consul_nginx.model.kubernetes import IpFamily, ReloadSettings
 from consul_nginx.model.listener import AccessLog, ClientAddress, HttpsRedirect
 from consul_nginx.model.mapping import Answer, Balancing, Endpoint, Headers, Health, Path, Traffic
+from consul_nginx.model.secret_files import SecretFile
+from consul_nginx.model.tls import TlsVersion
 
 
 class Layer(StrEnum):
@@ -67,21 +69,39 @@ class VirtualHost:
     """Routes of one host name; ``hostname`` None takes the requests that no other host takes.
 
     ``routes`` has the strongest first; ``exact`` those of paths that are compared literally, which
-    nginx prefers to all others.
+    nginx prefers to all others. ``certificate`` is the id of the one that is shown.
     """
 
     hostname: str | None
     routes: tuple[Route, ...]
     exact: tuple[tuple[str, Route], ...] = ()
+    certificate: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertificateSlot:
+    """What server blocks include; ``file`` None: there is none yet, and handshakes fail."""
+
+    id: str
+    file: SecretFile | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Termination:
+    """nginx answers handshakes; ``certificate`` is shown for names that no host has."""
+
+    minimum: TlsVersion
+    certificate: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class HttpListener:
-    """A port with its virtual hosts."""
+    """A port with its virtual hosts; ``tls`` None: nothing is encrypted."""
 
     id: str
     port: int
     hosts: tuple[VirtualHost, ...]
+    tls: Termination | None = None
     http2: bool = False
     https_redirect: HttpsRedirect | None = None
     client_address: ClientAddress | None = None
@@ -89,15 +109,29 @@ class HttpListener:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StreamServer:
+    """Connections for a host name by SNI, None for all that no other takes, go to an upstream."""
+
+    hostname: str | None
+    upstream: str
+    traffic: Traffic = field(default_factory=Traffic)
+    limited: str = ""
+    certificate: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class StreamListener:
-    """A TCP or UDP port whose connections all go to one upstream."""
+    """A port whose connections are handed on: decrypted with ``tls``, else as they are.
+
+    ``reads_sni``: the host name is read from a handshake that somebody else answers.
+    """
 
     id: str
     port: int
     udp: bool
-    upstream: str
-    traffic: Traffic = field(default_factory=Traffic)
-    limited: str = ""
+    servers: tuple[StreamServer, ...]
+    tls: Termination | None = None
+    reads_sni: bool = False
     client_address: ClientAddress | None = None
     access_log: AccessLog = field(default_factory=AccessLog)
 
@@ -111,3 +145,4 @@ class Configuration:
     upstreams: tuple[Upstream, ...]
     reload: ReloadSettings
     ip_families: tuple[IpFamily, ...] = (IpFamily.V4,)
+    certificates: tuple[CertificateSlot, ...] = ()

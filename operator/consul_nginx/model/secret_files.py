@@ -23,6 +23,7 @@ MAX_BYTES = 256 * 1024
 
 _SECRET = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
 _KEY = re.compile(r"[A-Za-z0-9._-]{1,253}", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _FILE = re.compile(r"\b([0-9a-f]{64})\.pem\b", re.ASCII)
 
 
@@ -47,6 +48,8 @@ class SecretFile:
             raise ValueError(f"{self.secret[:60]!r} is not the name of a Secret")
         if not self.keys or not all(_KEY.fullmatch(key) for key in self.keys):
             raise ValueError(f"{self.keys!r} are not keys of a Secret")
+        if not _SHA256.fullmatch(self.sha256):
+            raise ValueError(f"{self.sha256[:80]!r} is not a SHA-256 in hex")
 
     @property
     def name(self) -> str:

@@ -7,10 +7,18 @@ from typing import Any
 
 from consul_nginx.model.kubernetes import IpFamily
 from consul_nginx.model.listener import AccessLog, ClientAddress, LogFormat
-from consul_nginx.model.mapping import Redirect, Retries, Timeouts
-from consul_nginx.model.nginx import Configuration, HttpListener, Proxy, StreamListener, VirtualHost
+from consul_nginx.model.mapping import Redirect, Retries, Timeouts, Traffic
+from consul_nginx.model.nginx import (
+    Configuration,
+    HttpListener,
+    Proxy,
+    StreamListener,
+    StreamServer,
+    VirtualHost,
+)
 from consul_nginx.model.variables import parts
 from consul_nginx.nginx import cors, limits, tokens
+from consul_nginx.nginx.certificates import REFUSAL, encryption, showing
 from consul_nginx.nginx.environment import template
 from consul_nginx.nginx.locations import Forwarded, directives, location, matches, upstream_name
 from consul_nginx.nginx.tokens import Token, directive, quoted
@@ -26,12 +34,15 @@ def http(listener: HttpListener, *, configuration: Configuration) -> str:
     client, forwarded = listener.client_address, _forwarded(listener)
     common = [
         *([directive("http2", tokens.word("on"))] if listener.http2 else []),
+        *encryption(listener.tls, identity=listener.id),
         *_access_log(listener.access_log, identity=listener.id),
         *_trusted(client),
         *_client_header(client),
     ]
     addresses = _addresses(listener.port, configuration.ip_families)
-    flags = [tokens.word("proxy_protocol")] if client and client.by_proxy_protocol else []
+    flags = [tokens.word("ssl")] if listener.tls is not None else []
+    if client and client.by_proxy_protocol:
+        flags.append(tokens.word("proxy_protocol"))
     first, others = [tokens.word("default_server"), *flags], flags
     servers = [
         _server(
@@ -43,7 +54,8 @@ def http(listener: HttpListener, *, configuration: Configuration) -> str:
         for host in listener.hosts
     ]
     if all(host.hostname is not None for host in listener.hosts):
-        nobodys = [*_listen(addresses, first), *common, _NO_NAME]
+        shown = listener.tls.certificate if listener.tls is not None else None
+        nobodys = [*_listen(addresses, first), *common, *showing(shown), _NO_NAME]
         reply = _to_https(listener, forwarded=forwarded) or _not_found(_NO_HOST)
         servers.insert(0, {"directives": [*nobodys, *reply], "locations": []})
     return template("listener-http.conf.j2").render(
@@ -58,27 +70,69 @@ def http(listener: HttpListener, *, configuration: Configuration) -> str:
 
 
 def stream(listener: StreamListener, *, configuration: Configuration) -> str:
-    """A TCP or UDP listener."""
-    client = listener.client_address
+    """A TLS, TCP or UDP listener; what asks for a name that no mapping has is sent away."""
+    common = [
+        *_access_log(listener.access_log, identity=listener.id),
+        *_trusted(listener.client_address),
+        *encryption(listener.tls, identity=listener.id),
+        *([directive("ssl_preread", tokens.word("on"))] if listener.reads_sni else []),
+    ]
+    by_name = listener.tls is not None or listener.reads_sni
+    addresses = _addresses(listener.port, configuration.ip_families)
+    flags = _stream_flags(listener)
+    first = [tokens.word("default_server"), *flags] if by_name else flags
+    servers = [
+        [
+            *_listen(addresses, first if server.hostname is None else flags),
+            *common,
+            *_stream_server(server, udp=listener.udp),
+        ]
+        for server in listener.servers
+    ]
+    if by_name and all(server.hostname is not None for server in listener.servers):
+        refusal = [REFUSAL] if listener.tls is not None else []
+        nobodys = [*_listen(addresses, first), *common, *refusal]
+        servers.insert(0, [*nobodys, directive("return", quoted(""))])
     return template("listener-stream.conf.j2").render(
         log_format=_log_format(listener.access_log, identity=listener.id),
-        addresses=_addresses(listener.port, configuration.ip_families),
         udp=listener.udp,
-        flags=[Token(" proxy_protocol")] if client is not None else [],
-        settings=[
-            *_access_log(listener.access_log, identity=listener.id),
-            *_trusted(client),
-            *limits.directives(
-                access_control=listener.traffic.access_control,
-                limits=listener.traffic.limits,
-                limited=listener.limited,
-                http=False,
-            ),
-            *_session(listener),
-        ],
-        zones=list(limits.zones(listener.traffic.limits, limited=listener.limited)),
-        upstream=upstream_name(listener.upstream),
+        zones=_stream_zones(listener),
+        servers=servers,
     )
+
+
+def _stream_flags(listener: StreamListener) -> list[Token]:
+    known = {
+        "ssl": listener.tls is not None,
+        "udp": listener.udp,
+        "reuseport": listener.udp,
+        "proxy_protocol": listener.client_address is not None,
+    }
+    return [tokens.word(flag) for flag, is_set in known.items() if is_set]
+
+
+def _stream_server(server: StreamServer, *, udp: bool) -> Iterator[Token]:
+    yield from showing(server.certificate)
+    if server.hostname is not None:
+        yield directive("server_name", tokens.server_name(server.hostname))
+    yield from limits.directives(
+        access_control=server.traffic.access_control,
+        limits=server.traffic.limits,
+        limited=server.limited,
+        http=False,
+    )
+    yield from _session(server.traffic, udp=udp)
+    yield directive("proxy_pass", upstream_name(server.upstream))
+
+
+def _stream_zones(listener: StreamListener) -> list[Token]:
+    """Of all mappings, each once."""
+    servers = {server.limited: server for server in listener.servers}
+    return [
+        zone
+        for limited, server in sorted(servers.items())
+        for zone in limits.zones(server.traffic.limits, limited=limited)
+    ]
 
 
 def _zones(listener: HttpListener) -> list[Token]:
@@ -159,12 +213,12 @@ def _client_header(client: ClientAddress | None) -> Iterator[Token]:
         yield directive("real_ip_recursive", tokens.word("on"))
 
 
-def _session(listener: StreamListener) -> Iterator[Token]:
-    traffic, known, retries = listener.traffic, Timeouts(), Retries()
+def _session(traffic: Traffic, *, udp: bool) -> Iterator[Token]:
+    known, retries = Timeouts(), Retries()
     if traffic.timeouts.connect != known.connect:
         yield directive("proxy_connect_timeout", tokens.duration(traffic.timeouts.connect))
     idle = traffic.idle_timeout
-    if idle is None and listener.udp:
+    if idle is None and udp:
         idle = _UDP_IDLE_S
     if idle is not None:
         yield directive("proxy_timeout", tokens.duration(idle))
@@ -203,7 +257,10 @@ def _server(
     ]
     if all(str(route.path) != "/" for route in host.routes):
         others.append({"match": tokens.path("/"), "directives": _not_found(_NO_PATH)})
-    return {"directives": [*listen, *common, name], "locations": [*exact, *others]}
+    return {
+        "directives": [*listen, *common, *showing(host.certificate), name],
+        "locations": [*exact, *others],
+    }
 
 
 def _to_https(listener: HttpListener, *, forwarded: Forwarded) -> list[Token]:

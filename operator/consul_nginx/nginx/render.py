@@ -16,6 +16,7 @@ from consul_nginx.model.nginx import (
     Upstream,
 )
 from consul_nginx.nginx import balancing, listeners, tokens
+from consul_nginx.nginx.certificates import certificate, certificate_file
 from consul_nginx.nginx.environment import template
 from consul_nginx.nginx.locations import upstream_name
 from consul_nginx.nginx.substitute import LISTENER_PREFIX
@@ -60,7 +61,12 @@ def render(
     }
     if configuration.streams:
         files[STREAM_UPSTREAMS_FILE] = _upstreams(endpoints, layer=Layer.STREAM)
-    return Bundle.of(files)
+    files |= {
+        certificate_file(slot.id): certificate(slot, layout=layout)
+        for slot in configuration.certificates
+    }
+    needed = (slot.file for slot in configuration.certificates if slot.file is not None)
+    return Bundle.of(files, secrets=needed)
 
 
 def listener_file(identity: str) -> str:

@@ -7,16 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from consul_nginx.model.bundle import ENDPOINTS_PREFIX, HASH_FILE, Bundle
+from consul_nginx.model.secret_files import CERTIFICATE_PREFIX, NO_CERTIFICATE
 
 LISTENER_PREFIX = "listener-"
 
 _UPSTREAM = re.compile(r"\bu_[0-9a-f]{16}\b", re.ASCII)
+_CERTIFICATE = re.compile(rf"\b{CERTIFICATE_PREFIX}[0-9a-f]{{16}}\.conf\b", re.ASCII)
 _DEFINED = re.compile(r"^upstream (u_[0-9a-f]{16}) \{", re.ASCII | re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refused:
-    """A listener's file as nginx refused it, and why in nginx's own words."""
+    """A listener's or certificate's file as nginx refused it, and why in nginx's own words."""
 
     text: str
     message: str
@@ -42,22 +44,33 @@ def structure_of(files: Mapping[str, str]) -> dict[str, str]:
 def substitute(
     *, bundle: Bundle, refused: Mapping[str, Refused], proven: Mapping[str, str]
 ) -> Substituted:
-    """Exchange each listener that nginx refused, as long as it is rendered the same.
+    """Exchange each listener and certificate that nginx refused, while it is rendered the same.
 
-    In its place comes what nginx ran before (``proven``); a listener that it never ran is left
-    out. Where an earlier one needs upstreams that are gone, nothing is exchanged at all: the agents
-    then keep the whole bundle that they run.
+    In its place comes what nginx ran before (``proven``); one that it never ran is left out. Where
+    an earlier one needs upstreams or certificates that are gone, nothing is exchanged at all: the
+    agents then keep the whole bundle that they run.
     """
     exchanged = {
-        name: proven.get(name, "")
+        name: proven.get(name, left_out)
         for name, file in refused.items()
-        if name.startswith(LISTENER_PREFIX) and bundle.files.get(name) == file.text
+        if (left_out := _left_out(name)) is not None and bundle.files.get(name) == file.text
     }
     defined = {found for text in bundle.files.values() for found in _DEFINED.findall(text)}
-    needed = {found for text in exchanged.values() for found in _UPSTREAM.findall(text)}
-    if not exchanged or not needed <= defined:
+    needed = {
+        found
+        for text in exchanged.values()
+        for found in (*_UPSTREAM.findall(text), *_CERTIFICATE.findall(text))
+    }
+    if not exchanged or not needed <= defined | bundle.files.keys():
         return Substituted(bundle=bundle, reasons={})
     return Substituted(
-        bundle=Bundle.of({**bundle.files, **exchanged}),
+        bundle=Bundle.of({**bundle.files, **exchanged}, secrets=bundle.secrets),
         reasons={name: refused[name].message for name in exchanged},
     )
+
+
+def _left_out(name: str) -> str | None:
+    """A file that does nothing in its place; None: the others need this one."""
+    if name.startswith(CERTIFICATE_PREFIX):
+        return NO_CERTIFICATE
+    return "" if name.startswith(LISTENER_PREFIX) else None

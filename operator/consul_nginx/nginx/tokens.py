@@ -13,6 +13,8 @@ import re
 from pathlib import PurePosixPath
 
 from consul_nginx.model.bundle import FILE_NAME
+from consul_nginx.model.names import HOSTNAME
+from consul_nginx.model.tls import TlsVersion
 from consul_nginx.model.variables import Variable
 
 MAX_TOKEN_LENGTH = 1024
@@ -49,13 +51,10 @@ def _matching(*, kind: str, pattern: re.Pattern[str], text: str) -> Token:
     return Token(text)
 
 
-_HOSTNAME = re.compile(
-    r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", re.ASCII
-)
 _PATH = re.compile(r"/([A-Za-z0-9._~!&()*+,=:@-]+(/[A-Za-z0-9._~!&()*+,=:@-]+)*/?)?", re.ASCII)
 _IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 _POD_PATH = re.compile(r"/[A-Za-z0-9._/-]+", re.ASCII)
-_SERVER_NAME = re.compile(rf"(\*\.)?{_HOSTNAME.pattern}|\[[0-9a-f:]{{2,39}}\]", re.ASCII)
+_SERVER_NAME = re.compile(rf"(\*\.)?{HOSTNAME.pattern}|\[[0-9a-f:]{{2,39}}\]", re.ASCII)
 _EXPRESSION = re.compile(r"/[A-Za-z0-9/._~!&,=:@^$*+?|(){}\[\]\\-]*", re.ASCII)
 _HEADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+*/-]{0,63}", re.ASCII)
@@ -68,7 +67,7 @@ _ESCAPED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "$": "${dollar}"
 
 def hostname(text: str) -> Token:
     """Host name in lower case, for ``server_name``."""
-    return _matching(kind="host name", pattern=_HOSTNAME, text=text)
+    return _matching(kind="host name", pattern=HOSTNAME, text=text)
 
 
 def path(text: str) -> Token:
@@ -89,6 +88,12 @@ def file_name(text: str) -> Token:
 def pod_path(value: PurePosixPath) -> Token:
     """Absolute path inside the nginx pod."""
     return _matching(kind="path in the pod", pattern=_POD_PATH, text=str(value))
+
+
+def tls_protocols(minimum: TlsVersion) -> Token:
+    """Versions of TLS from ``minimum`` on, for ``ssl_protocols``."""
+    versions = sorted(TlsVersion)
+    return Token(" ".join(versions[versions.index(minimum) :]))
 
 
 def number(value: int, *, low: int, high: int) -> Token:

@@ -1,7 +1,7 @@
 """Which mappings are in use: the older one wins, whatever the order of events.
 
-A claim is what only one mapping can have: a host and path of an HTTP listener, or all of a TCP or
-UDP listener.
+A claim is what only one mapping can have: a host and path of an HTTP listener, a host of a TLS
+listener, or all of a TCP or UDP listener.
 """
 
 from __future__ import annotations
@@ -28,17 +28,22 @@ _EVERYTHING = Permissions()
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """``hostname`` None: every host that nobody names; ``path`` None: all of a TCP or UDP port."""
+    """``hostname`` None: every host that nobody names; ``path`` None: where there are no paths.
+
+    ``whole``: a TCP or UDP port can't be shared.
+    """
 
     listener: str
-    hostname: str | None
-    path: Path | None
+    hostname: str | None = None
+    path: Path | None = None
+    whole: bool = False
 
     def __str__(self) -> str:
-        if self.path is None:
+        if self.whole:
             return f"listener {self.listener}"
         host = self.hostname if self.hostname is not None else "any host"
-        return f"{host} with path {self.path} on listener {self.listener}"
+        path = f" with path {self.path}" if self.path is not None else ""
+        return f"{host}{path} on listener {self.listener}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,13 +121,11 @@ def accept(
 
 def claims(*, mapping: ServiceMapping, listener: Listener) -> list[Claim]:
     """What ``mapping`` takes of its listener."""
-    if not listener.protocol.is_http:
-        return [Claim(listener=listener.name, hostname=None, path=None)]
+    if not listener.protocol.has_hostnames:
+        return [Claim(listener=listener.name, whole=True)]
+    path = mapping.path if listener.protocol.is_http else None
     hostnames: tuple[str | None, ...] = mapping.hostnames or (None,)
-    return [
-        Claim(listener=listener.name, hostname=hostname, path=mapping.path)
-        for hostname in hostnames
-    ]
+    return [Claim(listener=listener.name, hostname=hostname, path=path) for hostname in hostnames]
 
 
 def with_stand_in(condition: Condition, generation: int | None) -> Condition:
@@ -162,6 +165,8 @@ def _unsupported(*, mapping: ServiceMapping, listener: Listener) -> Condition | 
     """What a mapping says that its listener does not understand."""
     http = listener.protocol.is_http
     foreign = mapping.stream_fields if http else mapping.http_fields
+    if listener.protocol.has_hostnames:
+        foreign = tuple(name for name in foreign if name != "spec.hostnames")
     if listener.https_redirect is not None:
         why = "sends everything to HTTPS (its httpsRedirect) and has no mappings"
         return _rejected(field="spec.listener", why=f"listener {listener.name} {why}")
@@ -187,8 +192,10 @@ def _conflict(
     taken = next((c for c in claims(mapping=mapping, listener=listener) if c in owners), None)
     if taken is None:
         return None
-    if taken.path is None:
+    if taken.whole:
         fields, way_out = "spec.listener", "name another listener"
+    elif taken.path is None:
+        fields, way_out = "spec.hostnames", "choose another host"
     else:
         fields, way_out = "spec.hostnames, spec.path", "choose another host or path"
     return rejected(

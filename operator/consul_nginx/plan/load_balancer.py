@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
+from consul_nginx.model.certificates import Certificate
 from consul_nginx.model.consul import ServiceQuery, Snapshot
 from consul_nginx.model.kubernetes import LoadBalancer
 from consul_nginx.model.listener import Listener, Protocol
@@ -21,6 +23,7 @@ from consul_nginx.model.nginx import (
     Reply,
     Route,
     StreamListener,
+    StreamServer,
     Upstream,
     VirtualHost,
 )
@@ -28,6 +31,13 @@ from consul_nginx.model.verdict import Condition
 from consul_nginx.plan.acceptance import Acceptance, claims, with_stand_in
 from consul_nginx.plan.endpoints import EndpointSelection
 from consul_nginx.plan.health import Decision, Outcome
+from consul_nginx.plan.listener_tls import (
+    certificate_slots,
+    reads_sni,
+    shown_for,
+    termination,
+    with_names_of_certificates,
+)
 from consul_nginx.plan.paths import by_precedence, exact_routes
 from consul_nginx.plan.resolution import answered_by_nginx, not_asked, resolved
 from consul_nginx.plan.survey import NONE_GONE, GonePods
@@ -38,6 +48,8 @@ from consul_nginx.plan.upstreams import (
     upstream,
     upstream_id,
 )
+
+NO_CERTIFICATES: Mapping[str, Certificate] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +90,13 @@ def plan_load_balancer(
     snapshot: Snapshot,
     gone: GonePods = NONE_GONE,
     now: float = 0.0,
+    certificates: Mapping[str, Certificate] = NO_CERTIFICATES,
 ) -> Plan:
     """Decide what nginx should be, with what was accepted of the mappings (``accept``).
 
     ``now``, in seconds since the epoch, matters where the snapshot tells of what was before.
+    ``certificates`` are those that listeners can use, by the name of their Secret
+    (``resolve_certificates``).
     """
     listeners = {listener.name: listener for listener in load_balancer.listeners}
     used = tuple(acceptance.used.values())
@@ -93,18 +108,20 @@ def plan_load_balancer(
     return Plan(
         configuration=Configuration(
             listeners=tuple(
-                _http_listener(listener=listener, mappings=used)
+                _http_listener(listener=listener, mappings=used, certificates=certificates)
                 for listener in _by_port(listeners.values())
                 if listener.protocol.is_http
             ),
             streams=tuple(
-                _stream_listener(listener=listeners[mapping.listener], mapping=mapping)
-                for mapping in sorted(used, key=lambda item: item.listener)
-                if not listeners[mapping.listener].protocol.is_http
+                _stream_listener(listener=listener, mappings=mappings, certificates=certificates)
+                for listener in sorted(listeners.values(), key=lambda item: item.name)
+                if not listener.protocol.is_http
+                and (mappings := [item for item in used if item.listener == listener.name])
             ),
             upstreams=_upstreams(used=used, listeners=listeners, decisions=decisions),
             reload=load_balancer.reload,
             ip_families=load_balancer.ip_families,
+            certificates=certificate_slots(load_balancer=load_balancer, usable=certificates),
         ),
         mappings=tuple(
             (
@@ -194,7 +211,12 @@ def listener_id(listener: Listener) -> str:
     return hashlib.sha256(listener.name.encode()).hexdigest()[:16]
 
 
-def _http_listener(*, listener: Listener, mappings: Iterable[ServiceMapping]) -> HttpListener:
+def _http_listener(
+    *,
+    listener: Listener,
+    mappings: Iterable[ServiceMapping],
+    certificates: Mapping[str, Certificate],
+) -> HttpListener:
     hosts: dict[str | None, list[Route]] = {}
     for mapping in mappings:
         if mapping.listener != listener.name:
@@ -202,13 +224,22 @@ def _http_listener(*, listener: Listener, mappings: Iterable[ServiceMapping]) ->
         route = _route(mapping)
         for claim in claims(mapping=mapping, listener=listener):
             hosts.setdefault(claim.hostname, []).append(route)
+    if listener.tls is not None and listener.https_redirect is None:
+        # A name that only a certificate has is answered as any other that no mapping has.
+        by_name = {**hosts, None: hosts.get(None, [])}
+        by_name = with_names_of_certificates(by_name, tls=listener.tls, usable=certificates)
+        hosts = {name: routes for name, routes in by_name.items() if name is not None or routes}
     return HttpListener(
         id=listener_id(listener),
         port=listener.port,
         hosts=tuple(
-            _host(hostname=hostname, routes=by_precedence(routes))
+            replace(
+                _host(hostname=hostname, routes=by_precedence(routes)),
+                certificate=shown_for(hostname, tls=listener.tls, usable=certificates),
+            )
             for hostname, routes in sorted(hosts.items(), key=lambda item: item[0] or "")
         ),
+        tls=termination(listener.tls),
         http2=listener.http2,
         https_redirect=listener.https_redirect,
         client_address=listener.client_address,
@@ -239,18 +270,47 @@ def _limited(mapping: ServiceMapping) -> str:
     return hashlib.sha256(str(mapping.meta.ref).encode()).hexdigest()[:16]
 
 
-def _stream_listener(*, listener: Listener, mapping: ServiceMapping) -> StreamListener:
-    if mapping.group is None:
-        raise ValueError(f"mapping {mapping.meta.ref} has no backends")
+def _stream_listener(
+    *,
+    listener: Listener,
+    mappings: Iterable[ServiceMapping],
+    certificates: Mapping[str, Certificate],
+) -> StreamListener:
+    servers: dict[str | None, StreamServer] = {
+        claim.hostname: _stream_server(hostname=claim.hostname, mapping=mapping)
+        for mapping in mappings
+        for claim in claims(mapping=mapping, listener=listener)
+    }
+    if listener.tls is not None:
+        servers = with_names_of_certificates(servers, tls=listener.tls, usable=certificates)
     return StreamListener(
         id=listener_id(listener),
         port=listener.port,
         udp=listener.protocol is Protocol.UDP,
+        servers=tuple(
+            replace(
+                server,
+                hostname=hostname,
+                certificate=shown_for(hostname, tls=listener.tls, usable=certificates),
+            )
+            for hostname, server in sorted(servers.items(), key=lambda item: item[0] or "")
+        ),
+        tls=termination(listener.tls),
+        reads_sni=reads_sni(listener.tls),
+        client_address=listener.client_address,
+        access_log=listener.access_log,
+    )
+
+
+def _stream_server(*, hostname: str | None, mapping: ServiceMapping) -> StreamServer:
+    if mapping.group is None:
+        # Refused before (spec.redirect, spec.fixedResponse).
+        raise ValueError(f"mapping {mapping.meta.ref} has no backends")
+    return StreamServer(
+        hostname=hostname,
         upstream=upstream_id(mapping.group, Layer.STREAM),
         traffic=mapping.traffic,
         limited=_limited(mapping),
-        client_address=listener.client_address,
-        access_log=listener.access_log,
     )
 
 

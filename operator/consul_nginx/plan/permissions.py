@@ -103,7 +103,7 @@ def listener_objection(*, mapping: ServiceMapping, listener: Listener) -> Condit
     """What a listener's owner has against a mapping's host names and services."""
     checks = (
         ("spec.hostnames", _wanted_hosts(mapping=mapping, listener=listener),
-         "allowedHostnames", listener.allowed_hostnames if listener.protocol.is_http else ()),
+         "allowedHostnames", listener.allowed_hostnames if listener.protocol.has_hostnames else ()),
         ("spec.backends", _services(mapping), "allowedServices", listener.allowed_services),
     )  # fmt: skip
     for field_, wanted, rule, patterns in checks:
@@ -138,6 +138,6 @@ def _targets(mapping: ServiceMapping) -> str:
 
 def _wanted_hosts(*, mapping: ServiceMapping, listener: Listener) -> tuple[str, ...]:
     """Host names that a mapping takes; ``*`` for all that nobody names, or a whole port."""
-    if not listener.protocol.is_http:
+    if not listener.protocol.has_hostnames:
         return ("*",)
     return mapping.hostnames or ("*",)

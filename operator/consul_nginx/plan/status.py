@@ -45,11 +45,11 @@ def data_plane_state(*, desired: int, revision: int, pods: Iterable[PodReport]) 
     return DataPlaneState(
         desired=desired,
         ready=len(ready),
-        updated=sum(_serves(pod, revision) for pod in ready),
+        updated=sum(_serves_all(pod, revision) for pod in ready),
         stale=tuple(
             StalePod(pod=pod.pod, message=_why_stale(pod, revision))
             for pod in reports
-            if not (pod.ready and _serves(pod, revision))
+            if not (pod.ready and _serves_all(pod, revision))
         )[:MAX_STALE_PODS],
     )
 
@@ -165,6 +165,11 @@ def resolved_of_all(conditions: Iterable[Condition]) -> Condition:
 
 def _serves(pod: PodReport, revision: int) -> bool:
     return pod.revision is not None and pod.revision >= revision
+
+
+def _serves_all(pod: PodReport, revision: int) -> bool:
+    """One that lacks a Secret serves all of the revision but what needs it."""
+    return _serves(pod, revision) and not (pod.rejection and pod.rejection.stage == "secret")
 
 
 def _why_stale(pod: PodReport, revision: int) -> str:

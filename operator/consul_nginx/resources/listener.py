@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from consul_nginx.model import listener as model
 from consul_nginx.model.variables import STREAM_VARIABLES, VARIABLES, unknown_variable
 from consul_nginx.resources.base import FieldError, SpecModel
+from consul_nginx.resources.listener_tls import RULES as TLS_RULES
+from consul_nginx.resources.listener_tls import Tls, listener_tls, tls_problem
 from consul_nginx.resources.texts import DnsLabel, Network
 
 FORMAT_MISSING = "format own needs a template, the other formats have none"
-HTTP_FIELDS_ONLY = "http2, httpsRedirect and realIp are for listeners that speak HTTP"
+HTTP_FIELDS_ONLY = "http2 and realIp are for listeners that speak HTTP or HTTPS"
+REDIRECT_IS_HTTP = "httpsRedirect is for listeners that speak HTTP"
 
 # As in the chart's policy: a name, or one that ends or begins with *.
 Pattern = Annotated[
@@ -94,28 +97,75 @@ class AccessLog(SpecModel):
         return self
 
 
+NO_PROXY_PROTOCOL = "UDP has no PROXY protocol"
+COMBINED_IS_HTTP = "the format combined is for listeners that speak HTTP"
+ONE_SOURCE = "the client's address comes from proxyProtocol or from realIp, not from both"
+
+RULES: list[JsonValue] = [
+    {
+        "rule": (
+            "self.protocol in ['HTTP', 'HTTPS'] || !((has(self.http2) && self.http2) || "
+            "has(self.realIp))"
+        ),
+        "message": HTTP_FIELDS_ONLY,
+    },
+    {
+        "rule": "self.protocol == 'HTTP' || !has(self.httpsRedirect)",
+        "message": REDIRECT_IS_HTTP,
+    },
+    {
+        "rule": "self.protocol != 'UDP' || !has(self.proxyProtocol)",
+        "message": NO_PROXY_PROTOCOL,
+    },
+    {
+        "rule": "self.protocol in ['HTTP', 'HTTPS'] || self.accessLog.format != 'combined'",
+        "message": COMBINED_IS_HTTP,
+    },
+    {
+        "rule": "!(has(self.proxyProtocol) && has(self.realIp))",
+        "message": ONE_SOURCE,
+    },
+    {
+        "rule": "(self.accessLog.format == 'own') == (self.accessLog.template != '')",
+        "message": FORMAT_MISSING,
+    },
+    *TLS_RULES,
+]
+
+
 class Listener(SpecModel):
     """A port that nginx listens on."""
+
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-validations": RULES})
 
     name: Annotated[
         DnsLabel, Field(description="Name by which ServiceMappings choose this listener.")
     ]
     protocol: Annotated[
-        Literal["HTTP", "TCP", "UDP"],
+        Literal["HTTP", "HTTPS", "TLS", "TCP", "UDP"],
         Field(
             description=(
-                "What is spoken on the port. HTTP chooses a mapping by host name and path; all of "
-                "a TCP or UDP port goes to one mapping, and it is open only while there is one."
+                "What is spoken on the port. HTTP and HTTPS choose a mapping by host name and "
+                "path, TLS by the name that the client asks for (SNI). All of a TCP or UDP port "
+                "goes to one mapping. A TLS, TCP or UDP port is open only while it has a mapping."
             )
         ),
     ] = "HTTP"
     port: Annotated[
         int, Field(ge=1, le=65535, description="Port of the nginx pods and of their Service.")
     ]
+    tls: Annotated[
+        Tls | None, Field(description="What nginx does with TLS, for protocols HTTPS and TLS.")
+    ] = None
     http2: Annotated[
-        bool,
-        Field(description="Also speak HTTP/2 (with prior knowledge where nothing is encrypted)."),
-    ] = False
+        bool | None,
+        Field(
+            description=(
+                "Also speak HTTP/2; by default with HTTPS. With HTTP, clients have to know that "
+                "beforehand."
+            )
+        ),
+    ] = None
     https_redirect: Annotated[
         HttpsRedirect | None,
         Field(description="All requests are sent to HTTPS; the listener then has no mappings."),
@@ -149,9 +199,14 @@ class Listener(SpecModel):
 
     @model_validator(mode="after")
     def _fields_fit(self) -> Listener:
-        speaks_http = self.protocol == "HTTP"
-        if not speaks_http and (self.http2 or self.https_redirect or self.real_ip):
+        protocol = model.Protocol(self.protocol)
+        speaks_http = protocol.is_http
+        if not speaks_http and (self.http2 or self.real_ip):
             raise FieldError("protocol", HTTP_FIELDS_ONLY)
+        if self.https_redirect is not None and protocol is not model.Protocol.HTTP:
+            raise FieldError("httpsRedirect", REDIRECT_IS_HTTP)
+        if (problem := tls_problem(protocol=protocol, tls=self.tls)) is not None:
+            raise FieldError("tls", problem)
         if self.protocol == "UDP" and self.proxy_protocol is not None:
             raise FieldError("proxyProtocol", NO_PROXY_PROTOCOL)
         known = VARIABLES if speaks_http else STREAM_VARIABLES
@@ -168,45 +223,15 @@ class Listener(SpecModel):
         return self
 
 
-NO_PROXY_PROTOCOL = "UDP has no PROXY protocol"
-COMBINED_IS_HTTP = "the format combined is for listeners that speak HTTP"
-ONE_SOURCE = "the client's address comes from proxyProtocol or from realIp, not from both"
-
-RULES = [
-    {
-        "rule": (
-            "self.protocol == 'HTTP' || !(self.http2 || has(self.httpsRedirect) || "
-            "has(self.realIp))"
-        ),
-        "message": HTTP_FIELDS_ONLY,
-    },
-    {
-        "rule": "self.protocol != 'UDP' || !has(self.proxyProtocol)",
-        "message": NO_PROXY_PROTOCOL,
-    },
-    {
-        "rule": "self.protocol == 'HTTP' || self.accessLog.format != 'combined'",
-        "message": COMBINED_IS_HTTP,
-    },
-    {
-        "rule": "!(has(self.proxyProtocol) && has(self.realIp))",
-        "message": ONE_SOURCE,
-    },
-    {
-        "rule": "(self.accessLog.format == 'own') == (self.accessLog.template != '')",
-        "message": FORMAT_MISSING,
-    },
-]
-
-
 def listener(spec: Listener) -> model.Listener:
     """The same for decisions."""
-    redirect = spec.https_redirect
+    redirect, protocol = spec.https_redirect, model.Protocol(spec.protocol)
     return model.Listener(
         name=spec.name,
         port=spec.port,
-        protocol=model.Protocol(spec.protocol),
-        http2=spec.http2,
+        protocol=protocol,
+        tls=listener_tls(spec.tls),
+        http2=protocol is model.Protocol.HTTPS if spec.http2 is None else spec.http2,
         https_redirect=model.HttpsRedirect(port=redirect.port, status=redirect.status_code)
         if redirect is not None
         else None,

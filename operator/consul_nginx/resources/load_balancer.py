@@ -17,7 +17,7 @@ from consul_nginx.resources.listener import Listener, listener
 from consul_nginx.resources.namespaces import AllowedNamespaces, allowed_namespaces
 from consul_nginx.resources.reload import GRACE_BELOW_SHUTDOWN, Reload, reload_settings
 
-PORT_TAKEN = "each port can be used by one listener only, or by one of TCP or HTTP and one of UDP"
+PORT_TAKEN = "each port can be used by one listener only, or by one of UDP and one of the others"
 
 
 class LoadBalancerSpec(SpecModel):

@@ -1,0 +1,99 @@
+"""TLS of a listener."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue
+
+from consul_nginx.model.listener import Protocol
+from consul_nginx.model.tls import ListenerTls, TlsMode, TlsVersion
+from consul_nginx.resources.base import SpecModel
+from consul_nginx.resources.texts import DnsName
+
+TLS_BELONGS = "tls belongs to the protocols HTTPS and TLS, and each of them needs it"
+PASSTHROUGH_IS_TLS = "mode Passthrough is for protocol TLS: HTTPS answers the handshake itself"
+CERTIFICATES_BELONG = (
+    "certificateRefs name what nginx shows with mode Terminate, at least one; with Passthrough it "
+    "shows none"
+)
+
+RULES: list[JsonValue] = [
+    {"rule": "(self.protocol in ['HTTPS', 'TLS']) == has(self.tls)", "message": TLS_BELONGS},
+    {
+        "rule": "!has(self.tls) || self.tls.mode == 'Terminate' || self.protocol == 'TLS'",
+        "message": PASSTHROUGH_IS_TLS,
+    },
+    {
+        "rule": (
+            "!has(self.tls) || (self.tls.mode == 'Passthrough') == "
+            "(self.tls.certificateRefs.size() == 0)"
+        ),
+        "message": CERTIFICATES_BELONG,
+    },
+]
+
+
+class CertificateRef(SpecModel):
+    """A Secret of type kubernetes.io/tls in the LoadBalancer's namespace."""
+
+    name: Annotated[DnsName, Field(description="Name of the Secret.")]
+
+
+class Tls(SpecModel):
+    """What nginx does with the TLS of a listener."""
+
+    mode: Annotated[
+        Literal["Terminate", "Passthrough"],
+        Field(
+            description=(
+                "Terminate: nginx shows a certificate and decrypts. Passthrough, with protocol "
+                "TLS: what comes is handed on as it is, to the mapping whose host name the client "
+                "asks for by SNI."
+            )
+        ),
+    ] = "Terminate"
+    certificate_refs: Annotated[
+        tuple[CertificateRef, ...],
+        Field(
+            max_length=16,
+            description=(
+                "Secrets of type kubernetes.io/tls in this namespace, which the chart's "
+                "secrets.namespaces has to name. Each host name gets the first one whose "
+                "certificate is for it, every other name the first of all."
+            ),
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["name"],
+            },
+        ),
+    ] = ()
+    min_version: Annotated[
+        Literal["TLSv1.2", "TLSv1.3"],
+        Field(description="The oldest version of TLS that clients may speak."),
+    ] = "TLSv1.2"
+
+
+def tls_problem(*, protocol: Protocol, tls: Tls | None) -> str | None:
+    """What is wrong with the two together: the rules above once more."""
+    if (protocol in (Protocol.HTTPS, Protocol.TLS)) != (tls is not None):
+        return TLS_BELONGS
+    if tls is None:
+        return None
+    passes_through = tls.mode == "Passthrough"
+    if passes_through and protocol is not Protocol.TLS:
+        return PASSTHROUGH_IS_TLS
+    if passes_through != (not tls.certificate_refs):
+        return CERTIFICATES_BELONG
+    return None
+
+
+def listener_tls(spec: Tls | None) -> ListenerTls | None:
+    """In the model's terms."""
+    if spec is None:
+        return None
+    return ListenerTls(
+        mode=TlsMode(spec.mode),
+        secrets=tuple(dict.fromkeys(ref.name for ref in spec.certificate_refs)),
+        minimum=TlsVersion(spec.min_version),
+    )
