@@ -13,10 +13,12 @@ import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import ssl
+    from collections.abc import Awaitable, Callable, Iterator
 
 REQUEST_TIMEOUT_S = 10.0
 
@@ -73,11 +75,12 @@ def traffic(
     connections: int = 10,
     keep: bool = True,
     patience: float = REQUEST_TIMEOUT_S,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[Traffic]:
     """Send ``rate`` requests per second to ``address`` (``IP:PORT``) while the context lasts.
 
     ``keep``: over kept connections; otherwise each has one of its own. ``patience``: a request
-    without an answer after so many seconds has failed.
+    without an answer after so many seconds has failed. ``tls``: encrypted, ``host`` by SNI.
     """
     result, stop = Traffic(), threading.Event()
     request = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n"
@@ -89,7 +92,7 @@ def traffic(
             for number in range(connections):
                 group.create_task(
                     _send(
-                        address=address,
+                        opening=partial(_Connection.open, address, tls=tls, name=host),
                         request=request.encode(),
                         patience=patience,
                         interval=connections / rate,
@@ -110,7 +113,7 @@ def traffic(
 
 async def _send(
     *,
-    address: str,
+    opening: Callable[[], Awaitable[_Connection]],
     request: bytes,
     patience: float,
     interval: float,
@@ -128,7 +131,7 @@ async def _send(
         sent = result.elapsed()
         try:
             async with asyncio.timeout(patience):
-                connection = connection or await _Connection.open(address)
+                connection = connection or await opening()
                 status, body, keep = await connection.ask(request)
         except (OSError, EOFError, TimeoutError, ValueError) as error:
             result.failed(f"{type(error).__name__}: {error}", sent=sent)
@@ -154,9 +157,13 @@ class _Connection:
     writer: asyncio.StreamWriter
 
     @classmethod
-    async def open(cls, address: str) -> _Connection:
+    async def open(
+        cls, address: str, *, tls: ssl.SSLContext | None = None, name: str = ""
+    ) -> _Connection:
         host, _, port = address.rpartition(":")
-        reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+        reader, writer = await asyncio.open_connection(
+            host.strip("[]"), int(port), ssl=tls, server_hostname=name if tls else None
+        )
         return cls(reader=reader, writer=writer)
 
     async def ask(self, request: bytes) -> tuple[int, bytes, bool]:
@@ -186,7 +193,12 @@ def _header(line: str) -> tuple[str, str]:
 
 
 def ask(
-    *, address: str, host: str, path: str = "/", method: str = "GET"
+    *,
+    address: str,
+    host: str,
+    path: str = "/",
+    method: str = "GET",
+    tls: ssl.SSLContext | None = None,
 ) -> tuple[int, dict[str, Any] | str]:
     """One request on a fresh connection: status and body, parsed when it is JSON."""
     request = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n"
@@ -194,7 +206,7 @@ def ask(
 
     async def send() -> tuple[int, bytes]:
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
-            connection = await _Connection.open(address)
+            connection = await _Connection.open(address, tls=tls, name=host)
             try:
                 status, body, _ = await connection.ask(request.encode())
             finally:
