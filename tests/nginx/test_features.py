@@ -26,7 +26,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from nginx.served import HERE, Echo, Served, echo, says, served
 from nginx.support import Pod, wait_for
 from nginx.tls import Backend, greet, https_get
-from unit.certificates import certificate, issued, pem
+from unit.certificates import certificate, issued, kept, pem
+from unit.features import manifests
 
 Load = Callable[..., Served]
 
@@ -600,3 +601,19 @@ def test_tls_is_taken_off(feature: Load):
         client.sendall(b"hello\n")
         assert client.makefile().readline() == "1 hello hello\n"
     assert greet(port, "mqtt.example.com").names == ("mqtt.example.com",)
+
+
+def test_a_backend_is_believed_by_its_authority_and_its_name(feature: Load):
+    [secret] = [raw for raw in manifests("verified-backends") if raw["kind"] == "Secret"]
+    nginx = feature("verified-backends", own={1})
+    place = (f"{HERE}1", 8443)
+    backend = Backend("secret", kept(secret["stringData"]), place=place)
+    assert nginx.ask().text == "secret"
+    assert nginx.ask("/another").status == 502, "its certificate is for another name"
+    backend.stop()
+    backend = Backend("secret", issued("secure.internal"), place=place)
+    assert nginx.ask().status == 502, "no authority of ours signed its certificate"
+    backend.stop()
+    log = wait_for(lambda: text if "self-signed" in (text := nginx.log()) else "")
+    assert "upstream SSL certificate verify error" in log
+    assert "upstream SSL certificate does not match" in log

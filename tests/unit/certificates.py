@@ -82,6 +82,14 @@ def issued(*hostnames: str, key: Any = None, days: float = 1, by: Issued | None 
     return Issued(certificate=signed, key=key)
 
 
+def kept(values: dict[str, str]) -> Issued:
+    """A certificate and its key, out of a Secret's values."""
+    return Issued(
+        certificate=x509.load_pem_x509_certificate(values["tls.crt"].encode()),
+        key=serialization.load_pem_private_key(values["tls.key"].encode(), password=None),
+    )
+
+
 def tls_secret(name: str, made: Issued, *more: Issued) -> dict[str, Any]:
     """A Secret as the API server returns it; ``more`` are issuers."""
     values = {"tls.crt": b"".join(item.chain for item in (made, *more)), "tls.key": pem(made.key)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from consul_nginx.model.authorities import Authority, AuthorityFinding
 from consul_nginx.model.certificates import Certificate
 from consul_nginx.model.consul import Health, Instance, Observation, Snapshot
 from consul_nginx.model.health import HealthPolicy
@@ -90,6 +91,7 @@ def planned(
     permissions: Permissions | None = None,
     now: float = 0.0,
     certificates: Mapping[str, Certificate] | None = None,
+    authorities: Mapping[Authority, AuthorityFinding] | None = None,
 ) -> Plan:
     acceptance = accept(
         load_balancer=load_balancer,
@@ -103,6 +105,7 @@ def planned(
         snapshot=snapshot,
         now=now,
         certificates=certificates or {},
+        authorities=authorities or {},
     )
 
 

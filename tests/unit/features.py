@@ -12,11 +12,17 @@ import yaml
 
 from consul_nginx.commands.manifests import Manifest
 from consul_nginx.commands.snapshots import Recorded, parse_snapshot
-from consul_nginx.commands.tls_secrets import TlsSecrets, certificates_of, tls_secrets
+from consul_nginx.commands.tls_secrets import (
+    TlsSecrets,
+    certificates_of,
+    findings_on,
+    tls_secrets,
+)
 from consul_nginx.model.consul import UNKNOWN, Observation, ServiceQuery
 from consul_nginx.model.history import advance
 from consul_nginx.model.kubernetes import LoadBalancer
 from consul_nginx.model.mapping import ServiceMapping
+from consul_nginx.plan.authorities import authorities_of
 from consul_nginx.plan.load_balancer import Plan
 from consul_nginx.resources.load_balancer import parse_load_balancer
 from consul_nginx.resources.service_mapping import parse_service_mapping
@@ -40,7 +46,7 @@ class Feature:
 
     load_balancer: LoadBalancer
     mappings: tuple[ServiceMapping, ...]
-    secrets: TlsSecrets
+    manifests: tuple[Manifest, ...]
     consul: Recorded
     earlier: tuple[tuple[float, Recorded], ...] = ()
 
@@ -57,9 +63,7 @@ class Feature:
         valid = tuple(item for item in mappings if isinstance(item, ServiceMapping))
         assert len(valid) == len(mappings), mappings
         consul = parse_snapshot((GOLDEN / name / "consul.json").read_text())
-        secrets = tls_secrets(
-            (Manifest(file="manifest.yaml", raw=raw) for raw in raws), namespace="shop"
-        )
+        objects = tuple(Manifest(file="manifest.yaml", raw=raw) for raw in raws)
         earlier = (
             (NOW - 60.0 * int(path.stem.split("-")[1].removesuffix("m")), path)
             for path in (GOLDEN / name).glob("consul-*m-ago.json")
@@ -67,10 +71,15 @@ class Feature:
         return cls(
             load_balancer=load_balancer,
             mappings=valid,
-            secrets=secrets,
+            manifests=objects,
             consul=consul,
             earlier=tuple((at, parse_snapshot(path.read_text())) for at, path in sorted(earlier)),
         )
+
+    @property
+    def secrets(self) -> TlsSecrets:
+        """Those with certificates for listeners."""
+        return tls_secrets(self.manifests, namespace="shop")
 
     def plan(self) -> Plan:
         """All mappings are accepted."""
@@ -81,6 +90,9 @@ class Feature:
             snapshot={query: self._observe(query) for query in queries},
             now=NOW,
             certificates=certificates_of(self.load_balancer, self.secrets).usable,
+            authorities=findings_on(
+                authorities_of(self.mappings), self.manifests, namespace="shop"
+            ),
         )
         rejected = [verdict for _, verdict in plan.mappings if not verdict.accepted.is_true]
         assert not rejected, rejected

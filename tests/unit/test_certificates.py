@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import pytest
 
@@ -175,18 +176,23 @@ class Secrets:
 
 
 EDGE = ObjectRef(namespace="shop", name="edge")
+WEB = ObjectRef(namespace="shop", name="web")
 
 
 def looked_at(**found):
     kube, changed = Secrets(**found), []
-    return kube, changed, loop.Certificates(kube=kube, changed=changed.append)
+    return (
+        kube,
+        changed,
+        loop.Certificates(look=partial(loop.certificate_in, kube=kube), changed=changed.append),
+    )
 
 
 async def test_a_secret_is_read_once_and_looked_at_again_later():
     made = tls_secret("web", issued("a.example.com"))
     kube, changed, secrets = looked_at(web=made)
-    first = (await secrets.findings(EDGE, ["web"]))["web"]
-    again = (await secrets.findings(EDGE, ["web"]))["web"]
+    first = (await secrets.findings(EDGE, [WEB]))[WEB]
+    again = (await secrets.findings(EDGE, [WEB]))[WEB]
     assert first == again
     assert kube.asked == 1
     await secrets.look_again()
@@ -194,7 +200,7 @@ async def test_a_secret_is_read_once_and_looked_at_again_later():
     kube.found["web"] = {**made, "data": {**made["data"], "tls.key": "AAAA"}}
     await secrets.look_again()
     assert changed == [EDGE]
-    broken = (await secrets.findings(EDGE, ["web"]))["web"]
+    broken = (await secrets.findings(EDGE, [WEB]))[WEB]
     assert broken.certificate is None
     assert broken.problem == (
         "tls.key holds no private key in PEM that can be read; correct it or name another one"
@@ -203,38 +209,38 @@ async def test_a_secret_is_read_once_and_looked_at_again_later():
 
 async def test_an_api_server_that_does_not_answer_changes_nothing():
     kube, changed, secrets = looked_at(web=tls_secret("web", issued("a.example.com")))
-    before = await secrets.findings(EDGE, ["web"])
+    before = await secrets.findings(EDGE, [WEB])
     kube.found["web"] = KubeUnavailable("no answer")
     await secrets.look_again()
-    assert (changed, await secrets.findings(EDGE, ["web"])) == ([], before)
+    assert (changed, await secrets.findings(EDGE, [WEB])) == ([], before)
 
 
 async def test_a_secret_that_was_never_read_is_unknown_and_not_missing():
     _, _, secrets = looked_at(web=KubeUnavailable("no answer"))
     with pytest.raises(KubeUnavailable):
-        await secrets.findings(EDGE, ["web"])
+        await secrets.findings(EDGE, [WEB])
 
 
 async def test_a_secret_that_may_not_be_read_is_told_with_the_charts_value():
     _, _, secrets = looked_at(web=KubeRefused("secrets web is forbidden"))
-    [finding] = (await secrets.findings(EDGE, ["web"])).values()
+    [finding] = (await secrets.findings(EDGE, [WEB])).values()
     assert not finding.readable
     assert "the chart's secrets.namespaces has to have shop" in finding.problem
 
 
 async def test_what_nobody_names_any_more_is_forgotten():
     kube, _, secrets = looked_at(web=tls_secret("web", issued("a.example.com")))
-    await secrets.findings(EDGE, ["web"])
+    await secrets.findings(EDGE, [WEB])
     await secrets.findings(EDGE, [])
-    await secrets.findings(EDGE, ["web"])
+    await secrets.findings(EDGE, [WEB])
     assert kube.asked == 2
     secrets.forget(EDGE)
-    await secrets.findings(EDGE, ["web"])
+    await secrets.findings(EDGE, [WEB])
     assert kube.asked == 3
 
 
 async def test_the_verdict_holds_nothing_secret():
     made = tls_secret("web", issued("a.example.com"))
     _, _, secrets = looked_at(web=made)
-    [finding] = (await secrets.findings(EDGE, ["web"])).values()
+    [finding] = (await secrets.findings(EDGE, [WEB])).values()
     assert made["data"]["tls.key"] not in repr(finding)

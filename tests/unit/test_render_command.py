@@ -378,3 +378,22 @@ def test_check_gives_nginx_the_certificate_and_leaves_no_key_behind(render, fold
     seen = files(folder / "seen")
     assert f"secrets/{parse_tls_secret(made).file.name}" in seen
     assert not any("PRIVATE KEY" in text for text in files(folder / "out").values())
+
+
+def test_authorities_among_the_manifests_are_used(render, folder):
+    pem = issued("authority").chain.decode()
+    verified = {
+        "backendProtocol": "HTTPS",
+        "backendTls": {"caCertificateRefs": [{"kind": "ConfigMap", "name": "ca"}]},
+    }
+    config_map = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "ca", "namespace": "shop"},
+        "data": {"ca.crt": pem},
+    }
+    done = render(balancer(), mapping(**verified), config_map)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert pem in files(folder / "out").values()
+    alone = render(balancer(), mapping(**verified))
+    assert "ConfigMap shop/ca: it is not among the manifests; add it by -f" in alone.stdout

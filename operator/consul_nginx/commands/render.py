@@ -33,6 +33,8 @@ from consul_nginx.commands.tls_secrets import (
     TlsSecrets,
     certificates_of,
     content_of_file,
+    findings_on,
+    is_among,
     is_tls_secret,
     tls_secrets,
     verdicts_on,
@@ -40,9 +42,11 @@ from consul_nginx.commands.tls_secrets import (
 from consul_nginx.commands.verdicts import as_json, exit_code, line, skipped
 from consul_nginx.model.bundle import Bundle
 from consul_nginx.model.layout import Layout
+from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.model.policy import Policy
 from consul_nginx.model.verdict import rejected
 from consul_nginx.nginx.render import render as render_bundle
+from consul_nginx.plan.authorities import authorities_of
 from consul_nginx.plan.certificates import Certificates
 from consul_nginx.plan.load_balancer import Plan, plan_load_balancer
 from consul_nginx.plan.status import paused
@@ -122,7 +126,7 @@ def render(
         secrets = tls_secrets(declared.others, namespace=namespace)
         judgement = judge(declared, policy=policy)
         recorded = read_snapshot(snapshot, own=datacenter)
-        rendered = tuple(_render(declared, judgement, recorded, secrets))
+        rendered = tuple(_render(declared, judgement, recorded, secrets, namespace=namespace))
         files = {f"{one.folder}{name}": text for one in rendered for name, text in _files(one)}
         changes = _changes(files, compared, out) if compared is not None else ""
         if out is not None:
@@ -135,7 +139,14 @@ def render(
     as_list = output == "json"
     click.echo(as_json(refused) if as_list else _table(rendered, out=out))
     click.echo(changes, nl=False, err=as_list)
-    others = skipped(item for item in declared.others if not is_tls_secret(item))
+    named = authorities_of(
+        item.value for item in declared.mappings if isinstance(item.value, ServiceMapping)
+    )
+    others = skipped(
+        item
+        for item in declared.others
+        if not is_tls_secret(item) and not is_among(named, item, namespace=namespace)
+    )
     for remark in (*others, *map(line, refused), *_of_tls(rendered), *_remarks(tests)):
         click.echo(remark, err=True)
     sys.exit(exit_code(refused))
@@ -149,7 +160,12 @@ def _declared(filenames: tuple[str, ...], *, namespace: str) -> Declarations:
 
 
 def _render(
-    declared: Declarations, judgement: Judgement, recorded: Recorded, secrets: TlsSecrets
+    declared: Declarations,
+    judgement: Judgement,
+    recorded: Recorded,
+    secrets: TlsSecrets,
+    *,
+    namespace: str,
 ) -> Iterator[_Rendered]:
     """One after the other; a LoadBalancer without any other needs no folder of its own."""
     alone = len(declared.load_balancers) == 1
@@ -160,6 +176,11 @@ def _render(
             acceptance=judged.acceptance,
             snapshot={query: recorded.observe(query) for query in judged.acceptance.queries},
             certificates=certificates.usable,
+            authorities=findings_on(
+                authorities_of(judged.acceptance.used.values()),
+                declared.others,
+                namespace=namespace,
+            ),
         )
         yield _Rendered(
             verdict=judged.verdict,

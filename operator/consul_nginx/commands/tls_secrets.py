@@ -10,14 +10,18 @@ from typing import Any
 
 from consul_nginx.commands.judgement import Verdict
 from consul_nginx.commands.manifests import Manifest, ManifestError, mapping_of, ref_of
+from consul_nginx.model.authorities import Authority, AuthorityFinding, AuthorityKind
 from consul_nginx.model.certificates import SecretFinding
 from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef
 from consul_nginx.model.secret_files import SecretFile, content_of
 from consul_nginx.model.verdict import accepted, rejected
 from consul_nginx.plan.certificates import Certificates, resolve_certificates, secrets_of
+from consul_nginx.resources.authorities import AuthoritiesError, parse_authorities
 from consul_nginx.resources.tls_secret import TYPE, TlsSecretError, parse_tls_secret
 
 SECRET = "Secret"  # noqa: S105 - a kind
+
+_NOT_HERE = "it is not among the manifests; add it by -f"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +60,7 @@ def tls_secrets(manifests: Iterable[Manifest], *, namespace: str) -> dict[Object
 def certificates_of(load_balancer: LoadBalancer, secrets: TlsSecrets) -> Certificates:
     """What its listeners show; nothing is remembered of what Secrets held before."""
     namespace = load_balancer.meta.ref.namespace
-    missing = SecretFinding(problem="it is not among the manifests; add it by -f")
+    missing = SecretFinding(problem=_NOT_HERE)
     findings = {
         name: secret.finding
         if (secret := secrets.get(ObjectRef(namespace=namespace, name=name)))
@@ -66,6 +70,41 @@ def certificates_of(load_balancer: LoadBalancer, secrets: TlsSecrets) -> Certifi
     return resolve_certificates(
         load_balancer=load_balancer, findings=findings, remembered={}, now=time.time()
     )
+
+
+def findings_on(
+    authorities: Iterable[Authority], manifests: Iterable[Manifest], *, namespace: str
+) -> dict[Authority, AuthorityFinding]:
+    """What mappings verify their backends by, as far as it is among ``manifests``."""
+    held = {
+        (manifest.kind, ref_of(manifest.raw, namespace=namespace)): manifest.raw
+        for manifest in manifests
+        if manifest.kind in set(AuthorityKind)
+    }
+    return {item: _authority(item, held) for item in authorities}
+
+
+def is_among(authorities: Iterable[Authority], manifest: Manifest, *, namespace: str) -> bool:
+    """Whether a manifest is one of them."""
+    if manifest.kind not in set(AuthorityKind):
+        return False
+    ref = ref_of(manifest.raw, namespace=namespace)
+    kind = AuthorityKind(manifest.kind)
+    return Authority(kind=kind, namespace=ref.namespace, name=ref.name) in authorities
+
+
+def _authority(
+    item: Authority, held: Mapping[tuple[str, ObjectRef], Mapping[str, Any]]
+) -> AuthorityFinding:
+    ref = ObjectRef(namespace=item.namespace, name=item.name)
+    raw = held.get((item.kind, ref))
+    if raw is None:
+        return AuthorityFinding(problem=_NOT_HERE)
+    stored = _stored(raw, ref=ref) if item.kind is AuthorityKind.SECRET else raw
+    try:
+        return AuthorityFinding(pem=parse_authorities(kind=item.kind, raw=stored))
+    except AuthoritiesError as error:
+        return AuthorityFinding(problem=str(error))
 
 
 def content_of_file(file: SecretFile, *, secrets: TlsSecrets, namespace: str) -> bytes:

@@ -8,6 +8,7 @@ import platform
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -23,7 +24,12 @@ from consul_nginx.kube.client import Kind, KubeClient, connect
 from consul_nginx.kube.data_plane import DataPlane
 from consul_nginx.kube.nginx_pod import NginxImage
 from consul_nginx.loops.batching import Batcher
-from consul_nginx.loops.certificates import Certificates
+from consul_nginx.loops.certificates import (
+    Authorities,
+    Certificates,
+    authorities_in,
+    certificate_in,
+)
 from consul_nginx.loops.consul_tokens import ConsulTokens
 from consul_nginx.loops.events import Events
 from consul_nginx.loops.lead import AlwaysLeading, LeaseElector
@@ -112,13 +118,17 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
                 batcher.changed(ref)
 
         catalog = Catalog(reader=consul.sources, changed=consul_changed)
-        certificates = Certificates(kube=kube, changed=batcher.changed)
+        certificates = Certificates(
+            look=partial(certificate_in, kube=kube), changed=batcher.changed
+        )
+        authorities = Authorities(look=partial(authorities_in, kube=kube), changed=batcher.changed)
         load_balancers = LoadBalancers(
             kube=kube,
             lead=lead,
             resources=resources,
             catalog=catalog,
             secrets=certificates,
+            authorities=authorities,
             batcher=batcher,
             policy=settings.policy,
             nginx_image=NginxImage(
@@ -185,6 +195,7 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
         stack.push_async_callback(tasks.stop)
         tasks.start(relist.run())
         tasks.start(certificates.run())
+        tasks.start(authorities.run())
         tasks.start(start_workers_once_synced())
         if registering is not None:
             tasks.start(registering.run())

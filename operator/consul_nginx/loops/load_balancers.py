@@ -19,6 +19,7 @@ from consul_nginx.kube.errors import KubeConflict, KubeRefused
 from consul_nginx.kube.nginx_pod import NginxImage
 from consul_nginx.kube.state import State, essence
 from consul_nginx.loops.batching import Batcher
+from consul_nginx.loops.certificates import Authorities
 from consul_nginx.loops.certificates import Certificates as Secrets
 from consul_nginx.loops.children import Children
 from consul_nginx.loops.held import hold, with_held
@@ -40,6 +41,7 @@ from consul_nginx.nginx.certificates import certificate_file
 from consul_nginx.nginx.render import listener_file, render
 from consul_nginx.nginx.substitute import Substituted, structure_of, substitute
 from consul_nginx.plan.acceptance import Acceptance, accept, with_stand_in
+from consul_nginx.plan.authorities import Findings, authorities_of
 from consul_nginx.plan.certificates import Certificates, resolve_certificates, secrets_of
 from consul_nginx.plan.listener_tls import certificate_id
 from consul_nginx.plan.load_balancer import (
@@ -99,6 +101,7 @@ class _Gathered:
     memory: Remembered
     acceptance: Acceptance
     certificates: Certificates
+    authorities: Findings
     readable: tuple[str, ...]
     snapshot: Snapshot
     written: Written
@@ -121,6 +124,7 @@ class LoadBalancers:
         resources: Resources,
         catalog: Catalog,
         secrets: Secrets,
+        authorities: Authorities,
         batcher: Batcher,
         policy: Policy,
         nginx_image: NginxImage,
@@ -134,6 +138,7 @@ class LoadBalancers:
         self._resources = resources
         self._catalog = catalog
         self._secrets = secrets
+        self._authorities = authorities
         self._batcher = batcher
         self._policy = policy
         self._bundles = BundleStore(kube=kube)
@@ -218,6 +223,7 @@ class LoadBalancers:
             gone=gathered.gone,
             now=gathered.now,
             certificates=gathered.certificates.usable,
+            authorities=gathered.authorities,
         )
         holding = hold(
             observations=gathered.snapshot,
@@ -308,7 +314,12 @@ class LoadBalancers:
             remembered=remembered,
             permissions=self._permissions(),
         )
-        findings = await self._secrets.findings(ref, secrets_of(load_balancer))
+        found = await self._secrets.findings(
+            ref, [ObjectRef(namespace=ref.namespace, name=n) for n in secrets_of(load_balancer)]
+        )
+        findings = {secret.name: finding for secret, finding in found.items()}
+        named = authorities_of(acceptance.used.values())
+        authorities = await self._authorities.findings(ref, named)
         self._ask(ref, acceptance.queries)
         await self._catalog.heard(acceptance.queries, patience=FIRST_ANSWER_PATIENCE_S)
         written = await self._bundles.read(load_balancer)
@@ -332,6 +343,7 @@ class LoadBalancers:
                 remembered=memory.state.certificates,
                 now=self._clock(),
             ),
+            authorities=authorities,
             readable=tuple(name for name, found in findings.items() if found.readable),
             snapshot=snapshot,
             written=written,
@@ -377,6 +389,7 @@ class LoadBalancers:
         self._refused.forget(ref)
         self._batcher.forget(ref)
         self._secrets.forget(ref)
+        self._authorities.forget(ref)
         self._ask(ref, frozenset())
 
     def _ask(self, ref: ObjectRef, queries: frozenset[ServiceQuery]) -> None:

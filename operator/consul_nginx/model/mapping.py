@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from consul_nginx.model.authorities import Authority
 from consul_nginx.model.consul import ServiceQuery
 from consul_nginx.model.health import DEFAULT_POLICY, HealthPolicy
 from consul_nginx.model.kubernetes import Meta, ObjectRef
@@ -258,6 +259,14 @@ class Cors:
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
+class BackendTls:
+    """``authorities`` empty: certificates are not verified; ``server_name`` empty: the host."""
+
+    authorities: tuple[Authority, ...]
+    server_name: str
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
 class Traffic:
     """How requests and answers are passed on.
 
@@ -266,6 +275,7 @@ class Traffic:
     """
 
     protocol: BackendProtocol = BackendProtocol.HTTP
+    backend_tls: BackendTls | None = None
     timeouts: Timeouts = Timeouts()
     retries: Retries = Retries()
     max_body_size: str = ""

@@ -87,6 +87,14 @@ class CertificateSlot:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AuthoritySlot:
+    """Authorities in PEM; None: not known now, nginx keeps what it has of them."""
+
+    id: str
+    pem: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Termination:
     """nginx answers handshakes; ``certificate`` is shown for names that no host has."""
 
@@ -146,3 +154,4 @@ class Configuration:
     reload: ReloadSettings
     ip_families: tuple[IpFamily, ...] = (IpFamily.V4,)
     certificates: tuple[CertificateSlot, ...] = ()
+    authorities: tuple[AuthoritySlot, ...] = ()

@@ -18,6 +18,7 @@ from consul_nginx.model.mapping import (
 from consul_nginx.model.nginx import Proxy, Reply, Route
 from consul_nginx.model.variables import Variable, parts
 from consul_nginx.nginx import cors, limits, tokens
+from consul_nginx.nginx.authorities import verification
 from consul_nginx.nginx.tokens import Token, directive, quoted
 
 _ON, _OFF = tokens.word("on"), tokens.word("off")
@@ -91,7 +92,11 @@ def _pass(action: Proxy, *, uri: list[Token]) -> Iterator[Token]:
     if protocol.is_tls:
         scheme = tokens.joined(scheme, Token("s"))
         yield directive(f"{module}_ssl_server_name", _ON)
-        yield directive(f"{module}_ssl_name", tokens.variable("host"))
+        tls = action.traffic.backend_tls
+        named = tls is not None and tls.server_name
+        name_asked = tokens.hostname(named) if named else tokens.variable("host")
+        yield directive(f"{module}_ssl_name", name_asked)
+        yield from verification(tls, module=module)
     yield directive(f"{module}_pass", tokens.joined(scheme, Token("://"), name, *uri))
 
 

@@ -16,6 +16,7 @@ from consul_nginx.model.nginx import (
     Upstream,
 )
 from consul_nginx.nginx import balancing, listeners, tokens
+from consul_nginx.nginx.authorities import authorities, authority_file
 from consul_nginx.nginx.certificates import certificate, certificate_file
 from consul_nginx.nginx.environment import template
 from consul_nginx.nginx.locations import upstream_name
@@ -37,9 +38,9 @@ def render(
 ) -> Bundle:
     """Render a bundle; equal input gives equal bytes.
 
-    An upstream whose endpoints are unknown keeps its file of ``previous``, the bundle that nginx
-    has now, word for word. Raises ``UnsafeTokenError`` for a value that must not reach nginx: the
-    plan lets none through, so that is a bug.
+    An upstream whose endpoints are unknown, and authorities that are, keep their file of
+    ``previous``, the bundle that nginx has now, word for word. Raises ``UnsafeTokenError`` for a
+    value that must not reach nginx: the plan lets none through, so that is a bug.
     """
     endpoints = {
         upstream: _kept(upstream=upstream, previous=previous)
@@ -64,6 +65,10 @@ def render(
     files |= {
         certificate_file(slot.id): certificate(slot, layout=layout)
         for slot in configuration.certificates
+    }
+    files |= {
+        authority_file(slot.id): authorities(slot, previous=previous)
+        for slot in configuration.authorities
     }
     needed = (slot.file for slot in configuration.certificates if slot.file is not None)
     return Bundle.of(files, secrets=needed)

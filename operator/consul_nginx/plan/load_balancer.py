@@ -29,6 +29,7 @@ from consul_nginx.model.nginx import (
 )
 from consul_nginx.model.verdict import Condition
 from consul_nginx.plan.acceptance import Acceptance, claims, with_stand_in
+from consul_nginx.plan.authorities import Findings, authority_slots, with_authorities
 from consul_nginx.plan.endpoints import EndpointSelection
 from consul_nginx.plan.health import Decision, Outcome
 from consul_nginx.plan.listener_tls import (
@@ -49,6 +50,7 @@ from consul_nginx.plan.upstreams import (
     upstream_id,
 )
 
+NO_AUTHORITIES: Findings = MappingProxyType({})
 NO_CERTIFICATES: Mapping[str, Certificate] = MappingProxyType({})
 
 
@@ -91,12 +93,13 @@ def plan_load_balancer(
     gone: GonePods = NONE_GONE,
     now: float = 0.0,
     certificates: Mapping[str, Certificate] = NO_CERTIFICATES,
+    authorities: Findings = NO_AUTHORITIES,
 ) -> Plan:
     """Decide what nginx should be, with what was accepted of the mappings (``accept``).
 
     ``now``, in seconds since the epoch, matters where the snapshot tells of what was before.
     ``certificates`` are those that listeners can use, by the name of their Secret
-    (``resolve_certificates``).
+    (``resolve_certificates``), ``authorities`` what mappings verify their backends by.
     """
     listeners = {listener.name: listener for listener in load_balancer.listeners}
     used = tuple(acceptance.used.values())
@@ -122,6 +125,7 @@ def plan_load_balancer(
             reload=load_balancer.reload,
             ip_families=load_balancer.ip_families,
             certificates=certificate_slots(load_balancer=load_balancer, usable=certificates),
+            authorities=authority_slots(used, authorities),
         ),
         mappings=tuple(
             (
@@ -133,6 +137,7 @@ def plan_load_balancer(
                     listeners=listeners,
                     snapshot=snapshot,
                     decisions=decisions,
+                    authorities=authorities,
                 ),
             )
             for mapping, condition in acceptance.verdicts
@@ -175,6 +180,7 @@ def _verdict(
     listeners: Mapping[str, Listener],
     snapshot: Snapshot,
     decisions: Mapping[BackendGroup, GroupDecision],
+    authorities: Findings,
 ) -> MappingVerdict:
     served = acceptance.used.get(mapping.meta.uid)
     if served is None:
@@ -186,11 +192,15 @@ def _verdict(
     decision = decisions[served.group]
     return MappingVerdict(
         accepted=accepted,
-        resolved=resolved(
-            group=served.group,
-            layer=_layer(listeners[served.listener]),
-            snapshot=snapshot,
-            decision=decision,
+        resolved=with_authorities(
+            resolved(
+                group=served.group,
+                layer=_layer(listeners[served.listener]),
+                snapshot=snapshot,
+                decision=decision,
+            ),
+            mapping=served,
+            findings=authorities,
         ),
         selection=merged(group=served.group, selections=decision.selections),
         health=decision.health,

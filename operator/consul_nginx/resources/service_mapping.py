@@ -14,6 +14,12 @@ from consul_nginx.resources import balancing as spreading
 from consul_nginx.resources import health as healthy
 from consul_nginx.resources import limits as limiting
 from consul_nginx.resources import traffic as passing
+from consul_nginx.resources.backend_tls import (
+    BACKEND_TLS_RULES,
+    NEEDS_TLS,
+    BackendTls,
+    backend_tls,
+)
 from consul_nginx.resources.base import FieldError, Invalid, SpecModel, parse_meta, problems_of
 from consul_nginx.resources.cors import CORS_RULES, Cors, cors
 from consul_nginx.resources.headers import HEADERS_RULES, Headers, headers
@@ -26,15 +32,15 @@ NEEDS_BACKENDS = "means nothing without backends: nginx answers itself"
 REPLACES_PREFIX = "replacePrefix needs a path of type Prefix and a backendProtocol of HTTP or HTTPS"
 
 _HTTP_ONLY = (
-    "hostnames", "path", "redirect", "fixed_response", "backend_protocol", "max_body_size",
-    "buffering", "gzip", "websocket", "request_headers", "response_headers", "replace_prefix",
-    "cors",
+    "hostnames", "path", "redirect", "fixed_response", "backend_protocol", "backend_tls",
+    "max_body_size", "buffering", "gzip", "websocket", "request_headers", "response_headers",
+    "replace_prefix", "cors",
 )  # fmt: skip
 _STREAM_ONLY = ("send_proxy_protocol",)
 _FOR_BACKENDS = (
-    "fallback", "balancing", "health", "backend_protocol", "timeouts", "retries", "max_body_size",
-    "buffering", "gzip", "websocket", "request_headers", "replace_prefix", "access_control",
-    "limits", "cors", "send_proxy_protocol",
+    "fallback", "balancing", "health", "backend_protocol", "backend_tls", "timeouts", "retries",
+    "max_body_size", "buffering", "gzip", "websocket", "request_headers", "replace_prefix",
+    "access_control", "limits", "cors", "send_proxy_protocol",
 )  # fmt: skip
 
 
@@ -131,11 +137,18 @@ class ServiceMappingSpec(SpecModel):
         Literal["HTTP", "HTTPS", "GRPC", "GRPCS"],
         Field(
             description=(
-                "What is spoken with the backends; the two with an S encrypt, and do not verify "
-                "the certificate. gRPC clients need a listener with http2."
+                "What is spoken with the backends; the two with an S encrypt, and verify what "
+                "backendTls asks for. gRPC clients need a listener with http2."
             )
         ),
     ] = "HTTP"
+    backend_tls: Annotated[
+        BackendTls | None,
+        Field(
+            description="What is asked of backends' certificates; by default nothing.",
+            json_schema_extra={"x-kubernetes-validations": BACKEND_TLS_RULES},
+        ),
+    ] = None
     timeouts: Annotated[
         passing.Timeouts, Field(description="How long nginx waits for an endpoint.")
     ] = passing.Timeouts()
@@ -218,12 +231,18 @@ class ServiceMappingSpec(SpecModel):
             raise FieldError("fallback", healthy.FALLBACK_MISSING)
         if self.health.on_empty == "Fail" and self.fallback:
             raise FieldError("fallback", healthy.FALLBACK_UNUSED)
+        if self.backend_tls is not None and self.backend_protocol not in ("HTTPS", "GRPCS"):
+            raise FieldError("backendTls", NEEDS_TLS)
         if not self.backends and (unused := _in_use(self, _FOR_BACKENDS)):
             raise FieldError(unused[0].removeprefix("spec."), NEEDS_BACKENDS)
         return self
 
 
 RULES = (
+    {
+        "rule": "!has(self.backendTls) || self.backendProtocol in ['HTTPS', 'GRPCS']",
+        "message": NEEDS_TLS,
+    },
     {
         "rule": (
             "(self.backends.size() > 0 ? 1 : 0) + (has(self.redirect) ? 1 : 0) + "
@@ -260,7 +279,7 @@ def parse_service_mapping(raw: Mapping[str, Any]) -> model.ServiceMapping | Inva
         path=path(spec.path),
         group=_group(spec) if spec.backends else None,
         answer=targets.answer(redirect=spec.redirect, fixed_response=spec.fixed_response),
-        traffic=_traffic(spec),
+        traffic=_traffic(spec, namespace=meta.ref.namespace),
         http_fields=(*_in_use(spec, _HTTP_ONLY), *_http_parts(spec)),
         stream_fields=_in_use(spec, _STREAM_ONLY),
     )
@@ -281,9 +300,10 @@ def _group(spec: ServiceMappingSpec) -> model.BackendGroup:
     )
 
 
-def _traffic(spec: ServiceMappingSpec) -> model.Traffic:
+def _traffic(spec: ServiceMappingSpec, *, namespace: str) -> model.Traffic:
     return model.Traffic(
         protocol=model.BackendProtocol(spec.backend_protocol),
+        backend_tls=backend_tls(spec.backend_tls, namespace=namespace),
         timeouts=passing.timeouts(spec.timeouts),
         retries=passing.retries(spec.retries),
         max_body_size=spec.max_body_size or "",
