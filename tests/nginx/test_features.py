@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from nginx.served import HERE, Echo, Served, echo, says, served
 from nginx.support import Pod, wait_for
 from nginx.tls import Backend, greet, https_get
-from unit.certificates import certificate, issued, kept, pem
+from unit.certificates import Issued, certificate, issued, kept, pem
 from unit.features import manifests
 
 Load = Callable[..., Served]
@@ -617,3 +617,25 @@ def test_a_backend_is_believed_by_its_authority_and_its_name(feature: Load):
     log = wait_for(lambda: text if "self-signed" in (text := nginx.log()) else "")
     assert "upstream SSL certificate verify error" in log
     assert "upstream SSL certificate does not match" in log
+
+
+def test_clients_need_a_certificate(feature: Load):
+    nginx = feature("client-certificates")
+    [known] = [
+        kept(raw["stringData"])
+        for raw in manifests("client-certificates")
+        if raw["metadata"]["name"] == "client-tls"
+    ]
+
+    def status(client: Issued | None, name: str) -> str:
+        return https_get(nginx.ports["https"], name, client=client).said.decode().split(" ")[1]
+
+    assert status(known, "shop.example.com") == "200"
+    assert status(None, "shop.example.com") == "400"
+    assert status(issued("stranger"), "shop.example.com") == "400"
+    assert status(None, "else") == "400", "also where no mapping is"
+    assert greet(nginx.ports["mqtt"], None, send=b"hello\n", lines=1, client=known).said == (
+        b"2 hello hello\n"
+    )
+    for client in (None, issued("stranger")):
+        assert greet(nginx.ports["mqtt"], None, send=b"hello\n", client=client).said == b""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import socketserver
 import ssl
+import tempfile
 import threading
 import warnings
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from cryptography import x509
@@ -36,8 +35,10 @@ def greet(
     alpn: tuple[str, ...] = (),
     most: str | None = None,
     send: bytes = b"",
+    lines: int | None = None,
+    client: Issued | None = None,
 ) -> Greeting:
-    """Shake hands, send a few bytes, read to the end; nothing is verified, all is told.
+    """Shake hands, send a few bytes, read to the end, or so many ``lines``; nothing is verified.
 
     ``most`` is the newest version that the client speaks, as a name of ``ssl.TLSVersion``.
     Raises ``ssl.SSLError`` or ``OSError``.
@@ -45,6 +46,8 @@ def greet(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    if client is not None:
+        _show(context, client)
     if alpn:
         context.set_alpn_protocols(alpn)
     if most:
@@ -62,7 +65,7 @@ def greet(
         said = b""
         if send:
             secure.sendall(send)
-            while chunk := secure.recv(65536):
+            while (lines is None or said.count(b"\n") < lines) and (chunk := secure.recv(65536)):
                 said += chunk
         shown = x509.load_der_x509_certificate(der)
         extension = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName)
@@ -75,10 +78,10 @@ def greet(
         )
 
 
-def https_get(port: int, name: str, path: str = "/") -> Greeting:
+def https_get(port: int, name: str, path: str = "/", *, client: Issued | None = None) -> Greeting:
     """HTTP/1.1 by hand, so that SNI and ``Host`` are ours."""
     request = f"GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"
-    return greet(port, name, send=request.encode())
+    return greet(port, name, send=request.encode(), client=client)
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -128,8 +131,13 @@ def _server_context(made: Issued | None) -> ssl.SSLContext | None:
     if made is None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    file = Path(f"/tmp/{os.getpid()}-{made.certificate.serial_number}.pem")
-    file.write_bytes(pem(made.key) + made.chain)
-    context.load_cert_chain(file)
-    file.unlink()
+    _show(context, made)
     return context
+
+
+def _show(context: ssl.SSLContext, made: Issued) -> None:
+    """Python takes certificates and keys from files only."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(pem(made.key) + made.chain)
+        file.flush()
+        context.load_cert_chain(file.name)

@@ -84,15 +84,15 @@ class Feature:
     def plan(self) -> Plan:
         """All mappings are accepted."""
         queries = {query for mapping in self.mappings for query in mapping.queries}
+        named = authorities_of(load_balancer=self.load_balancer, mappings=self.mappings)
+        found = findings_on(named, self.manifests, namespace="shop")
         plan = planned(
             load_balancer=self.load_balancer,
             mappings=self.mappings,
             snapshot={query: self._observe(query) for query in queries},
             now=NOW,
-            certificates=certificates_of(self.load_balancer, self.secrets).usable,
-            authorities=findings_on(
-                authorities_of(self.mappings), self.manifests, namespace="shop"
-            ),
+            certificates=certificates_of(self.load_balancer, self.secrets, found).usable,
+            authorities=found,
         )
         rejected = [verdict for _, verdict in plan.mappings if not verdict.accepted.is_true]
         assert not rejected, rejected

@@ -16,11 +16,13 @@ from consul_nginx.model.authorities import (
 )
 from consul_nginx.model.layout import Layout
 from consul_nginx.nginx.render import render
+from consul_nginx.plan.authorities import problems_of_clients
 from consul_nginx.resources.authorities import AuthoritiesError, parse_authorities
 from consul_nginx.resources.base import Invalid
+from consul_nginx.resources.load_balancer import parse_load_balancer
 from consul_nginx.resources.service_mapping import parse_service_mapping
 from unit.certificates import issued, pem
-from unit.factories import load_balancer, mapping, mapping_raw, planned
+from unit.factories import load_balancer, load_balancer_raw, mapping, mapping_raw, planned
 
 SECRET = Authority(kind=AuthorityKind.SECRET, namespace="shop", name="ca")
 CONFIG_MAP = Authority(kind=AuthorityKind.CONFIG_MAP, namespace="shop", name="ca")
@@ -166,3 +168,53 @@ async def test_what_can_not_be_read_is_told_with_a_way_out(authority, answer, wo
 async def test_what_is_read_is_in_force():
     found = await authorities_in(CONFIG_MAP, kube=Objects({"data": {"ca.crt": PEM}}))
     assert found == AuthorityFinding(pem=PEM)
+
+
+def mutual(**spec):
+    listener = {
+        "name": "http",
+        "port": 443,
+        "protocol": "HTTPS",
+        "tls": {
+            "certificateRefs": [{"name": "web"}],
+            "clientValidation": {"caCertificateRefs": [{"name": "ca"}]},
+        },
+    }
+    return load_balancer(listeners=[{**listener, **spec}])
+
+
+def test_clients_are_verified_on_every_host_of_the_listener_by_nobody_if_need_be():
+    for hostnames in ([], ["shop.example.com"]):
+        found = planned(
+            load_balancer=mutual(), mappings=[mapping(hostnames=hostnames)], snapshot={}
+        )
+        files = bundle(found)
+        servers = listener(files).count("server {")
+        assert listener(files).count("ssl_verify_client on;") == servers
+        assert listener(files).count(f"ssl_client_certificate {FILE};") == servers
+        assert files[FILE].startswith("-----BEGIN CERTIFICATE-----")
+
+
+def test_what_is_wrong_with_clients_authorities_is_told_at_the_load_balancer():
+    finding = {SECRET: AuthorityFinding(problem="it does not exist")}
+    assert problems_of_clients(mutual(), finding) == (
+        "spec.listeners[0].tls.clientValidation.caCertificateRefs[0].name: Secret shop/ca: it does "
+        "not exist; nginx verifies by what it has of them, and without any it passes nothing on",
+    )
+    assert problems_of_clients(mutual(), {SECRET: AuthorityFinding(pem=PEM)}) == ()
+
+
+@pytest.mark.parametrize(
+    ("tls", "words"),
+    [
+        ({"mode": "Passthrough", "clientValidation": {"caCertificateRefs": [{"name": "ca"}]}},
+         "clientValidation needs mode Terminate"),
+        ({"certificateRefs": [{"name": "web"}], "clientValidation": {"caCertificateRefs": []}},
+         "spec.listeners[0].tls.clientValidation.caCertificateRefs"),
+    ],
+)  # fmt: skip
+def test_a_client_validation_that_validates_nothing_is_refused(tls, words):
+    listener = {"name": "tls", "port": 443, "protocol": "TLS", "tls": tls}
+    found = parse_load_balancer(load_balancer_raw(listeners=[listener]))
+    assert isinstance(found, Invalid)
+    assert words in "; ".join(map(str, found.problems))

@@ -40,13 +40,15 @@ from consul_nginx.commands.tls_secrets import (
     verdicts_on,
 )
 from consul_nginx.commands.verdicts import as_json, exit_code, line, skipped
+from consul_nginx.model.authorities import Authority
 from consul_nginx.model.bundle import Bundle
+from consul_nginx.model.kubernetes import LoadBalancer
 from consul_nginx.model.layout import Layout
 from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.model.policy import Policy
 from consul_nginx.model.verdict import rejected
 from consul_nginx.nginx.render import render as render_bundle
-from consul_nginx.plan.authorities import authorities_of
+from consul_nginx.plan.authorities import Findings, authorities_of
 from consul_nginx.plan.certificates import Certificates
 from consul_nginx.plan.load_balancer import Plan, plan_load_balancer
 from consul_nginx.plan.status import paused
@@ -126,7 +128,8 @@ def render(
         secrets = tls_secrets(declared.others, namespace=namespace)
         judgement = judge(declared, policy=policy)
         recorded = read_snapshot(snapshot, own=datacenter)
-        rendered = tuple(_render(declared, judgement, recorded, secrets, namespace=namespace))
+        authorities = findings_on(_authorities(declared), declared.others, namespace=namespace)
+        rendered = tuple(_render(declared, judgement, recorded, secrets, authorities))
         files = {f"{one.folder}{name}": text for one in rendered for name, text in _files(one)}
         changes = _changes(files, compared, out) if compared is not None else ""
         if out is not None:
@@ -139,13 +142,10 @@ def render(
     as_list = output == "json"
     click.echo(as_json(refused) if as_list else _table(rendered, out=out))
     click.echo(changes, nl=False, err=as_list)
-    named = authorities_of(
-        item.value for item in declared.mappings if isinstance(item.value, ServiceMapping)
-    )
     others = skipped(
         item
         for item in declared.others
-        if not is_tls_secret(item) and not is_among(named, item, namespace=namespace)
+        if not is_tls_secret(item) and not is_among(authorities, item, namespace=namespace)
     )
     for remark in (*others, *map(line, refused), *_of_tls(rendered), *_remarks(tests)):
         click.echo(remark, err=True)
@@ -159,28 +159,33 @@ def _declared(filenames: tuple[str, ...], *, namespace: str) -> Declarations:
     return declared
 
 
+def _authorities(declared: Declarations) -> set[Authority]:
+    balancers = (item.value for item in declared.load_balancers)
+    mappings = [i.value for i in declared.mappings if isinstance(i.value, ServiceMapping)]
+    return {
+        authority
+        for balancer in (None, *(item for item in balancers if isinstance(item, LoadBalancer)))
+        for authority in authorities_of(load_balancer=balancer, mappings=mappings)
+    }
+
+
 def _render(
     declared: Declarations,
     judgement: Judgement,
     recorded: Recorded,
     secrets: TlsSecrets,
-    *,
-    namespace: str,
+    authorities: Findings,
 ) -> Iterator[_Rendered]:
     """One after the other; a LoadBalancer without any other needs no folder of its own."""
     alone = len(declared.load_balancers) == 1
     for judged in judgement.judged:
-        certificates = certificates_of(judged.load_balancer, secrets)
+        certificates = certificates_of(judged.load_balancer, secrets, authorities)
         plan = plan_load_balancer(
             load_balancer=judged.load_balancer,
             acceptance=judged.acceptance,
             snapshot={query: recorded.observe(query) for query in judged.acceptance.queries},
             certificates=certificates.usable,
-            authorities=findings_on(
-                authorities_of(judged.acceptance.used.values()),
-                declared.others,
-                namespace=namespace,
-            ),
+            authorities=authorities,
         )
         yield _Rendered(
             verdict=judged.verdict,

@@ -15,6 +15,7 @@ from consul_nginx.model.certificates import SecretFinding
 from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef
 from consul_nginx.model.secret_files import SecretFile, content_of
 from consul_nginx.model.verdict import accepted, rejected
+from consul_nginx.plan.authorities import Findings, problems_of_clients
 from consul_nginx.plan.certificates import Certificates, resolve_certificates, secrets_of
 from consul_nginx.resources.authorities import AuthoritiesError, parse_authorities
 from consul_nginx.resources.tls_secret import TYPE, TlsSecretError, parse_tls_secret
@@ -57,7 +58,9 @@ def tls_secrets(manifests: Iterable[Manifest], *, namespace: str) -> dict[Object
     return found
 
 
-def certificates_of(load_balancer: LoadBalancer, secrets: TlsSecrets) -> Certificates:
+def certificates_of(
+    load_balancer: LoadBalancer, secrets: TlsSecrets, authorities: Findings
+) -> Certificates:
     """What its listeners show; nothing is remembered of what Secrets held before."""
     namespace = load_balancer.meta.ref.namespace
     missing = SecretFinding(problem=_NOT_HERE)
@@ -68,7 +71,11 @@ def certificates_of(load_balancer: LoadBalancer, secrets: TlsSecrets) -> Certifi
         for name in secrets_of(load_balancer)
     }
     return resolve_certificates(
-        load_balancer=load_balancer, findings=findings, remembered={}, now=time.time()
+        load_balancer=load_balancer,
+        findings=findings,
+        remembered={},
+        now=time.time(),
+        more_problems=problems_of_clients(load_balancer, authorities),
     )
 
 

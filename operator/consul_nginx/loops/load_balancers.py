@@ -41,7 +41,7 @@ from consul_nginx.nginx.certificates import certificate_file
 from consul_nginx.nginx.render import listener_file, render
 from consul_nginx.nginx.substitute import Substituted, structure_of, substitute
 from consul_nginx.plan.acceptance import Acceptance, accept, with_stand_in
-from consul_nginx.plan.authorities import Findings, authorities_of
+from consul_nginx.plan.authorities import Findings, authorities_of, problems_of_clients
 from consul_nginx.plan.certificates import Certificates, resolve_certificates, secrets_of
 from consul_nginx.plan.listener_tls import certificate_id
 from consul_nginx.plan.load_balancer import (
@@ -318,7 +318,7 @@ class LoadBalancers:
             ref, [ObjectRef(namespace=ref.namespace, name=n) for n in secrets_of(load_balancer)]
         )
         findings = {secret.name: finding for secret, finding in found.items()}
-        named = authorities_of(acceptance.used.values())
+        named = authorities_of(load_balancer=load_balancer, mappings=acceptance.used.values())
         authorities = await self._authorities.findings(ref, named)
         self._ask(ref, acceptance.queries)
         await self._catalog.heard(acceptance.queries, patience=FIRST_ANSWER_PATIENCE_S)
@@ -342,6 +342,7 @@ class LoadBalancers:
                 findings=findings,
                 remembered=memory.state.certificates,
                 now=self._clock(),
+                more_problems=problems_of_clients(load_balancer, authorities),
             ),
             authorities=authorities,
             readable=tuple(name for name, found in findings.items() if found.readable),

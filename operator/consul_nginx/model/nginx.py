@@ -96,10 +96,14 @@ class AuthoritySlot:
 
 @dataclass(frozen=True, kw_only=True)
 class Termination:
-    """nginx answers handshakes; ``certificate`` is shown for names that no host has."""
+    """nginx answers handshakes; ``certificate`` is shown for names that no host has.
+
+    ``client_authorities`` is the id of those that clients' certificates have to be by, if any.
+    """
 
     minimum: TlsVersion
     certificate: str
+    client_authorities: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from consul_nginx.model.authorities import Authority
+
 
 class TlsMode(StrEnum):
     """Who answers the handshake: nginx, or the backend that the client's SNI leads to."""
@@ -22,8 +24,12 @@ class TlsVersion(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ListenerTls:
-    """``secrets`` are names in the LoadBalancer's namespace; the first one is the default."""
+    """``secrets`` are names in the LoadBalancer's namespace; the first one is the default.
+
+    ``client_authorities`` empty: clients need no certificate.
+    """
 
     mode: TlsMode
     secrets: tuple[str, ...]
     minimum: TlsVersion
+    client_authorities: tuple[Authority, ...] = ()

@@ -1,4 +1,4 @@
-"""Files with the authorities by which backends are verified. Pure."""
+"""Files with the authorities by which backends and clients are verified. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ ADBEAiBcJcsL3o+f7kh+tQVAczHpznGgsfOEbFAn2wHMF4hcrAIgLqhpYDlUR7cQ
 /agYfdMVT5FjQtmffxz+9bHRUx531mM=
 -----END CERTIFICATE-----
 """
-_DEPTH = tokens.number(4, low=1, high=100)
+# Of a chain of certificates: more authorities between than anybody has.
+DEPTH = tokens.number(4, low=1, high=100)
 
 
 def authority_file(identity: str) -> str:
@@ -41,6 +42,6 @@ def verification(tls: BackendTls | None, *, module: str) -> Iterator[Token]:
     if tls is None or not tls.authorities:
         return
     yield directive(f"{module}_ssl_verify", tokens.word("on"))
-    yield directive(f"{module}_ssl_verify_depth", _DEPTH)
+    yield directive(f"{module}_ssl_verify_depth", DEPTH)
     file = tokens.file_name(authority_file(authorities_id(tls.authorities)))
     yield directive(f"{module}_ssl_trusted_certificate", file)

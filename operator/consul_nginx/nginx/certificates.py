@@ -8,6 +8,7 @@ from consul_nginx.model.layout import Layout
 from consul_nginx.model.nginx import CertificateSlot, Termination
 from consul_nginx.model.secret_files import CERTIFICATE_PREFIX, NO_CERTIFICATE
 from consul_nginx.nginx import tokens
+from consul_nginx.nginx.authorities import DEPTH, authority_file
 from consul_nginx.nginx.tokens import Token, directive
 
 REFUSAL = directive("ssl_reject_handshake", tokens.word("on"))
@@ -49,6 +50,11 @@ def encryption(tls: Termination | None, *, identity: str) -> Iterator[Token]:
         return
     yield directive("ssl_protocols", tokens.tls_protocols(tls.minimum))
     yield directive("ssl_ciphers", _CIPHERS)
+    if tls.client_authorities is not None:
+        yield directive("ssl_verify_client", tokens.word("on"))
+        yield directive("ssl_verify_depth", DEPTH)
+        file = tokens.file_name(authority_file(tls.client_authorities))
+        yield directive("ssl_client_certificate", file)
     # The size is a part of the name: nginx refuses to reload a zone of another size.
     zone = tokens.identifier(f"tls_{identity}_1m")
     yield directive("ssl_session_cache", tokens.joined(Token("shared:"), zone, Token(":1m")))

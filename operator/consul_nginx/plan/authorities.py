@@ -1,6 +1,6 @@
-"""By which authorities nginx verifies backends, and what is wrong with the others. Pure.
+"""By which authorities nginx verifies backends and clients, and what is wrong with others. Pure.
 
-What can't be read any more leaves in force what nginx has; without any, every backend is refused:
+What can't be read any more leaves in force what nginx has; without any, everybody is refused:
 nothing is ever passed on unverified.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from consul_nginx.model.authorities import Authority, AuthorityFinding, authorities_id
+from consul_nginx.model.kubernetes import LoadBalancer
 from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.model.nginx import AuthoritySlot
 from consul_nginx.model.verdict import Condition, Status
@@ -18,16 +19,19 @@ Findings = Mapping[Authority, AuthorityFinding]
 _UNKNOWN = AuthorityFinding(problem="it is not known")
 
 
-def authorities_of(mappings: Iterable[ServiceMapping]) -> tuple[Authority, ...]:
-    """All that mappings name, each once."""
-    return tuple(sorted({item for mapping in mappings for item in _named(mapping)}))
+def authorities_of(
+    *, load_balancer: LoadBalancer | None = None, mappings: Iterable[ServiceMapping]
+) -> tuple[Authority, ...]:
+    """All that listeners and mappings name, each once."""
+    sets = _sets(load_balancer=load_balancer, mappings=mappings)
+    return tuple(sorted({item for named in sets for item in named}))
 
 
 def authority_slots(
-    mappings: Iterable[ServiceMapping], findings: Findings
+    *, load_balancer: LoadBalancer, mappings: Iterable[ServiceMapping], findings: Findings
 ) -> tuple[AuthoritySlot, ...]:
-    """One for each set that a mapping names; one that is not complete is not used."""
-    sets = {named for mapping in mappings if (named := _named(mapping))}
+    """One for each set that is named; one that is not complete is not used."""
+    sets = _sets(load_balancer=load_balancer, mappings=mappings)
     slots = (
         AuthoritySlot(id=authorities_id(named), pem=_joined(named, findings)) for named in sets
     )
@@ -38,20 +42,46 @@ def with_authorities(
     condition: Condition, *, mapping: ServiceMapping, findings: Findings
 ) -> Condition:
     """``ResolvedRefs`` of a mapping: that of its authorities, where one of them can't be used."""
-    problems = [
-        f"spec.backendTls.caCertificateRefs[{position}].name: {item}: {finding.problem}"
-        for position, item in enumerate(_named(mapping))
-        if (finding := findings.get(item, _UNKNOWN)).pem is None
-    ]
+    problems = _problems(_named(mapping), findings, field="spec.backendTls")
     if not problems:
         return condition
-    meanwhile = "nginx verifies by what it has of them, and without any it passes nothing on"
     return Condition(
         type=condition.type,
         status=Status.FALSE,
         reason="InvalidCertificateRef",
-        message="; ".join((*problems, meanwhile, condition.message)),
+        message="; ".join((*problems, condition.message)),
     )
+
+
+def problems_of_clients(load_balancer: LoadBalancer, findings: Findings) -> tuple[str, ...]:
+    """What is wrong with the authorities that listeners verify their clients by."""
+    return tuple(
+        problem
+        for number, listener in enumerate(load_balancer.listeners)
+        if listener.tls is not None
+        for problem in _problems(
+            listener.tls.client_authorities,
+            findings,
+            field=f"spec.listeners[{number}].tls.clientValidation",
+        )
+    )
+
+
+def _problems(named: Iterable[Authority], findings: Findings, *, field: str) -> list[str]:
+    meanwhile = "nginx verifies by what it has of them, and without any it passes nothing on"
+    return [
+        f"{field}.caCertificateRefs[{position}].name: {item}: {finding.problem}; {meanwhile}"
+        for position, item in enumerate(named)
+        if (finding := findings.get(item, _UNKNOWN)).pem is None
+    ]
+
+
+def _sets(
+    *, load_balancer: LoadBalancer | None, mappings: Iterable[ServiceMapping]
+) -> set[tuple[Authority, ...]]:
+    listeners = load_balancer.listeners if load_balancer is not None else ()
+    of_listeners = (item.tls.client_authorities for item in listeners if item.tls is not None)
+    return {named for named in (*of_listeners, *map(_named, mappings)) if named}
 
 
 def _named(mapping: ServiceMapping) -> tuple[Authority, ...]:

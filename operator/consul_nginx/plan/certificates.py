@@ -48,11 +48,12 @@ def resolve_certificates(
     findings: Mapping[str, SecretFinding],
     remembered: Mapping[str, Certificate],
     now: float,
+    more_problems: tuple[str, ...] = (),
 ) -> Certificates:
     """Take what the Secrets hold, or what they held last.
 
     ``findings`` has every Secret that is named; ``remembered`` the certificates in force before;
-    ``now`` is in seconds since 1970.
+    ``now`` is in seconds since 1970; ``more_problems`` are told with those found here.
     """
     usable: dict[str, Certificate] = {}
     problems: list[str] = []
@@ -72,7 +73,7 @@ def resolve_certificates(
             problems.append(f"{said}: {finding.problem}; {meanwhile}")
         else:
             remarks += [f"{said}: {remark}" for remark in _remarks(finding.certificate, now=now)]
-    return Certificates(usable=usable, problems=tuple(problems), remarks=tuple(remarks))
+    return Certificates(usable=usable, problems=(*problems, *more_problems), remarks=tuple(remarks))
 
 
 def resolved(*, certificates: Certificates, of_mappings: Condition) -> Condition:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Container, Mapping, Sequence
 from typing import TypeVar
 
+from consul_nginx.model.authorities import authorities_id
 from consul_nginx.model.certificates import Certificate
 from consul_nginx.model.kubernetes import LoadBalancer
 from consul_nginx.model.names import HOSTNAME, MAX_HOSTNAME
@@ -38,7 +39,13 @@ def termination(tls: ListenerTls | None) -> Termination | None:
     """What nginx answers handshakes with; None where it answers none."""
     if tls is None or tls.mode is TlsMode.PASSTHROUGH:
         return None
-    return Termination(minimum=tls.minimum, certificate=certificate_id(tls.secrets[0]))
+    return Termination(
+        minimum=tls.minimum,
+        certificate=certificate_id(tls.secrets[0]),
+        client_authorities=authorities_id(tls.client_authorities)
+        if tls.client_authorities
+        else None,
+    )
 
 
 def shown_for(

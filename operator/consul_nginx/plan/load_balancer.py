@@ -125,7 +125,9 @@ def plan_load_balancer(
             reload=load_balancer.reload,
             ip_families=load_balancer.ip_families,
             certificates=certificate_slots(load_balancer=load_balancer, usable=certificates),
-            authorities=authority_slots(used, authorities),
+            authorities=authority_slots(
+                load_balancer=load_balancer, mappings=used, findings=authorities
+            ),
         ),
         mappings=tuple(
             (

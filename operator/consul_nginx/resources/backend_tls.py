@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, StringConstraints, model_validator
@@ -17,7 +18,7 @@ NEEDS_TLS = "backendTls is for backendProtocol HTTPS and GRPCS"
 
 
 class AuthorityRef(SpecModel):
-    """An object of the mapping's namespace with certificates of authorities in ca.crt."""
+    """An object of the same namespace with certificates of authorities in ca.crt."""
 
     kind: Annotated[
         Literal["Secret", "ConfigMap"],
@@ -78,8 +79,16 @@ def backend_tls(spec: BackendTls | None, *, namespace: str) -> model.BackendTls 
     """The same for decisions; ``namespace`` is the mapping's."""
     if spec is None:
         return None
-    authorities = {
+    return model.BackendTls(
+        authorities=authorities(spec.ca_certificate_refs, namespace=namespace),
+        server_name=spec.server_name or "",
+    )
+
+
+def authorities(refs: Iterable[AuthorityRef], *, namespace: str) -> tuple[Authority, ...]:
+    """What refs of an object in ``namespace`` mean, each once."""
+    named = {
         Authority(kind=AuthorityKind(ref.kind), namespace=namespace, name=ref.name): None
-        for ref in spec.ca_certificate_refs
+        for ref in refs
     }
-    return model.BackendTls(authorities=tuple(authorities), server_name=spec.server_name or "")
+    return tuple(named)

@@ -223,14 +223,14 @@ class Listener(SpecModel):
         return self
 
 
-def listener(spec: Listener) -> model.Listener:
-    """The same for decisions."""
+def listener(spec: Listener, *, namespace: str) -> model.Listener:
+    """The same for decisions; ``namespace`` is the LoadBalancer's."""
     redirect, protocol = spec.https_redirect, model.Protocol(spec.protocol)
     return model.Listener(
         name=spec.name,
         port=spec.port,
         protocol=protocol,
-        tls=listener_tls(spec.tls),
+        tls=listener_tls(spec.tls, namespace=namespace),
         http2=protocol is model.Protocol.HTTPS if spec.http2 is None else spec.http2,
         https_redirect=model.HttpsRedirect(port=redirect.port, status=redirect.status_code)
         if redirect is not None

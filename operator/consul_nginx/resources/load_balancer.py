@@ -141,7 +141,7 @@ def parse_load_balancer(raw: Mapping[str, Any]) -> model.LoadBalancer | Invalid:
         paused=spec.paused,
         consul=consul_source(spec=spec.consul, namespace=meta.ref.namespace),
         datacenter=spec.consul.datacenter,
-        listeners=tuple(map(listener, spec.listeners)),
+        listeners=tuple(listener(item, namespace=meta.ref.namespace) for item in spec.listeners),
         ip_families=tuple(sorted(map(model.IpFamily, set(spec.ip_families)))),
         allowed_namespaces=allowed_namespaces(spec.allowed_namespaces),
         access=model.Access(spec.access),
