@@ -19,6 +19,8 @@ from consul_nginx.model.variables import Variable
 
 MAX_TOKEN_LENGTH = 1024
 
+_MATCH_STEPS = 500_000
+
 
 class UnsafeTokenError(ValueError):
     """A value that must not be written into nginx's configuration."""
@@ -139,11 +141,12 @@ def server_name(text: str) -> Token:
 def expression(text: str) -> Token:
     """Regular expression for a ``location``, anchored at the path's beginning, in quotes.
 
-    nginx looks for no variables in it.
+    nginx looks for no variables in it. What PCRE does not find within so many steps is answered 500
+    (PCRE's own limit is twenty times higher, and can take seconds).
     """
     token = _matching(kind="regular expression", pattern=_EXPRESSION, text=text)
     doubled = str(token).replace("\\", "\\\\")
-    return Token(f'"^(?:{doubled})"')
+    return Token(f'"(*LIMIT_MATCH={_MATCH_STEPS})^(?:{doubled})"')
 
 
 def header_name(text: str) -> Token:
