@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from math import gcd
 from typing import Any
 
 from consul_nginx.model.consul import UNKNOWN, ServiceQuery, Snapshot
-from consul_nginx.model.mapping import BackendGroup, Endpoint
+from consul_nginx.model.mapping import Algorithm, BackendGroup, Endpoint
 from consul_nginx.model.nginx import Layer, Upstream
 from consul_nginx.plan.endpoints import MAX_WEIGHT, EndpointSelection
 from consul_nginx.plan.health import Decision, decide
 from consul_nginx.plan.survey import GonePods
+
+# A worker makes and sorts 160 points for each unit of weight of a consistent hash, before the first
+# answer after each reload: for 500 that takes 50 ms, for 200,000 it took 17 s and 500 MB.
+MAX_HASHED_WEIGHT = 500
 
 Selections = Mapping[ServiceQuery, EndpointSelection | None]
 
@@ -70,10 +74,13 @@ def _said(value: Any) -> Any:
 
 def upstream(*, group: BackendGroup, layer: Layer, selections: Selections) -> Upstream:
     """The upstream of a group; its endpoints are unknown while those of any backend are."""
+    found = endpoints(group=group, selections=selections)
+    if found and group.balancing.algorithm is Algorithm.CONSISTENT_HASH:
+        found = _lighter(found)
     return Upstream(
         id=upstream_id(group, layer),
         layer=layer,
-        endpoints=endpoints(group=group, selections=selections),
+        endpoints=found,
         balancing=group.balancing,
         health=group.health,
     )
@@ -99,6 +106,16 @@ def endpoints(*, group: BackendGroup, selections: Selections) -> tuple[Endpoint,
             share = Fraction(backend.weight * item.weight, total)
             shares[place] = shares.get(place, Fraction()) + share
     return _weighted(shares) if shares else group.fallback
+
+
+def _lighter(found: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    """The same proportions, rounded, with weights of ``MAX_HASHED_WEIGHT`` in all."""
+    total = sum(item.weight for item in found)
+    if total <= MAX_HASHED_WEIGHT:
+        return found
+    return tuple(
+        replace(item, weight=max(item.weight * MAX_HASHED_WEIGHT // total, 1)) for item in found
+    )
 
 
 def _weighted(shares: Mapping[tuple[str, int], Fraction]) -> tuple[Endpoint, ...]:
