@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import socket
 import threading
@@ -13,8 +14,9 @@ import pytest
 
 from consul_nginx.model.bundle import Bundle
 from consul_nginx.model.consul import Instance, Observation
+from consul_nginx.model.variables import HEADER_VARIABLES, STREAM_VARIABLES, VARIABLES
 from consul_nginx.nginx.render import render
-from nginx.support import Pod
+from nginx.support import Pod, wait_for
 from unit.factories import instance, load_balancer, mapping, planned
 
 # The plan refuses loopback addresses: the rendered one is exchanged for this.
@@ -121,3 +123,128 @@ def test_an_expression_that_goes_back_and_forth_too_often_is_given_up(load, ask,
     assert ask("/" + "a" * 8000)[0].startswith("HTTP/1.1 500 ")
     assert "pcre2_match() failed" in pod.log.read_text()
     assert ask("/" + "a" * 200 + "x")[1] == "matched"
+
+
+LITERAL = "a\"b'c\\d\\n%s {}; } evil { # ~!@^&*()[]<>|?,.:=+-_`\\"
+DOLLARS = "$$ $$host $${x} $$"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        LITERAL,
+        "$ $host ${x} $",
+        "line\n\ttab\n",
+        "$" * 900,
+        '"' * 900,
+        "\\" * 900,
+        "\\n\\t\\\\",
+        "",
+    ],
+)
+def test_a_body_is_sent_as_it_is_written(load, ask, body):
+    load(**fixed(body=body))
+    assert ask()[1] == body
+
+
+@pytest.mark.parametrize("value", [LITERAL, DOLLARS, "$$" * 256, '"' * 512, "\\" * 512])
+def test_a_header_says_what_is_written_to_backends_and_to_clients(load, ask, value):
+    header = {"set": [{"name": "X-Said", "value": value}]}
+    load(requestHeaders=header, responseHeaders=header)
+    head, body = ask()
+    line = f"X-Said: {value.replace('$$', '$')}"
+    assert line in head.split("\r\n")
+    assert line in body.split("\n")
+
+
+@pytest.mark.parametrize("name", ["$remote_user", "$uri"])
+def test_a_client_puts_no_header_of_its_own_into_one_with_a_variable(load, ask, name):
+    """nginx decodes some variables; they can't be used (model/variables.py)."""
+    with pytest.raises(AssertionError, match="is no variable that can be used"):
+        load(requestHeaders={"set": [{"name": "X-Said", "value": name}]})
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_no_line_break_of_a_client_gets_into_a_header(load, ask, number):
+    names = sorted(HEADER_VARIABLES)[number::2]
+    header = {
+        "set": [{"name": f"X-Said-{n}", "value": f"<${name}>"} for n, name in enumerate(names)]
+    }
+    load(requestHeaders=header, responseHeaders=header)
+    credentials = base64.b64encode(b"a\r\nX-Evil: 1\r\n:b").decode()
+    head, body = ask(
+        "/%0d%0aX-Evil:%201%0d%0a?a=%0d%0aX-Evil:%201",
+        f"Authorization: Basic {credentials}",
+        "X-Forwarded-For: %0d%0aX-Evil: 1",
+        "Referer: %0d%0aX-Evil: 1",
+    )
+    assert head.startswith("HTTP/1.1 200 ")
+    assert "\nX-Evil" not in head + body
+    assert head.count("\r\nX-Said-") == len(names)
+
+
+@pytest.mark.parametrize(
+    ("template", "line"),
+    [
+        (f"{LITERAL} $status", f"{LITERAL} 200"),
+        ("$$status $$ $status", "$status $ 200"),
+        ("escape=none", "escape=none"),
+        ("escape=json $http_user_agent", r"escape=json \x22\x5C"),
+        ("$$" * 500, "$" * 500),
+        ('"' * 1000, '"' * 1000),
+        ("\\" * 1000, "\\" * 1000),
+    ],
+)
+def test_a_log_says_what_its_template_says(load, ask, pod, template, line):
+    load({"accessLog": {"format": "own", "template": template}}, **fixed())
+    ask("/", 'User-Agent: "\\')
+    wait_for(lambda: line in pod.log.read_text().split("\n"), why=pod.log.read_text()[-3000:])
+
+
+def test_every_variable_that_logs_may_have_is_one_of_nginxs(load, ask):
+    template = " ".join(f"${name}" for name in sorted(VARIABLES))
+    load({"accessLog": {"format": "own", "template": template[:1000]}})
+    load({"accessLog": {"format": "own", "template": template[-500:].partition(" ")[2]}})
+    template = " ".join(f"${name}" for name in sorted(STREAM_VARIABLES))
+    load({"protocol": "TCP", "accessLog": {"format": "own", "template": template}})
+
+
+@pytest.mark.parametrize("protocol", ["HTTP", "GRPC"])
+def test_the_longest_and_most_names_of_headers_and_media_types_load(load, protocol):
+    """nginx keeps them in hash tables whose buckets are narrow."""
+    headers = {
+        "set": [{"name": f"S{n:02}-{'x' * 42}", "value": "x"} for n in range(32)],
+        "remove": [f"R{n:02}-{'x' * 42}" for n in range(32)],
+    }
+    load(
+        backendProtocol=protocol,
+        requestHeaders=headers,
+        responseHeaders=headers,
+        gzip={"types": [f"a/{'x' * 42}{n:02}" for n in range(32)]},
+    )
+
+
+def test_a_redirect_leads_to_the_host_that_it_names_whatever_is_asked_for(load, ask):
+    load(backends=[], redirect={"scheme": "https", "hostname": "own.example"})
+    for path in ("//evil.example/", "/@evil.example", "/%0d%0aX-Evil:%201", "/\\evil.example"):
+        head, _ = ask(path)
+        assert f"Location: https://own.example{path}" in head.split("\r\n")
+        assert "\nX-Evil" not in head
+
+
+def test_each_header_that_is_set_is_in_the_answer_once(load, ask):
+    names = ["Content-Type", "Location", "ETag", "Last-Modified", "Cache-Control", "X-Own"]
+    load(responseHeaders={"set": [{"name": name, "value": "own"} for name in names]})
+    head, _ = ask()
+    found = [line.partition(":")[0] for line in head.split("\r\n")]
+    assert {name: found.count(name) for name in names} == dict.fromkeys(names, 1)
+
+
+def test_a_cookie_with_a_dash_would_not_be_seen_by_nginx(load):
+    with pytest.raises(AssertionError, match="a dash in its name"):
+        load(
+            balancing={
+                "algorithm": "ConsistentHash",
+                "hashKey": {"type": "Cookie", "name": "session-id"},
+            }
+        )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 # files or environment.
 VARIABLES = frozenset(
     {
-        "args", "body_bytes_sent", "bytes_received", "bytes_sent", "connection",
+        "args", "body_bytes_sent", "bytes_sent", "connection",
         "connection_requests", "content_length", "content_type", "host", "hostname", "http2",
         "http_host", "http_referer", "http_user_agent", "http_x_forwarded_for", "http_x_request_id",
         "msec", "pid", "proxy_add_x_forwarded_for", "proxy_protocol_addr", "proxy_protocol_port",
@@ -23,6 +23,11 @@ VARIABLES = frozenset(
         "upstream_response_length", "upstream_response_time", "upstream_status", "uri",
     }
 )  # fmt: skip
+
+# nginx decodes these: a client puts line breaks into them, with which a header would end and one of
+# the client's own begin. Logs escape them.
+_DECODED = frozenset({"remote_user", "ssl_server_name", "uri"})
+HEADER_VARIABLES = VARIABLES - _DECODED
 
 # Those that nginx's stream module knows, too.
 STREAM_VARIABLES = frozenset(

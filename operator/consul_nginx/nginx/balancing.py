@@ -83,4 +83,5 @@ def key(chosen: HashKey) -> Variable:
     """The variable with what of a request is hashed or counted."""
     if (prefix := _PREFIXES.get(chosen.type)) is None:
         return Variable(_VARIABLES[chosen.type])
+    # Of headers, nginx makes variables in lower case with _ for every dash.
     return Variable(prefix + chosen.name.lower().replace("-", "_"))

@@ -24,6 +24,8 @@ from consul_nginx.nginx.locations import Forwarded, directives, location, matche
 from consul_nginx.nginx.tokens import Token, directive, quoted
 
 _STDOUT = Token("/dev/stdout")
+# Written always: of a template that begins so itself nginx would take it, or refuse the listener.
+_ESCAPED = Token("escape=default")
 _UDP_IDLE_S = 60.0
 _NO_NAME = directive("server_name", Token("_"))
 _NO_HOST, _NO_PATH = "no mapping for this host\n", "no mapping for this path\n"
@@ -183,7 +185,7 @@ def _log_name(identity: str) -> Token:
 def _log_format(log: AccessLog, *, identity: str) -> Token | None:
     if log.format is not LogFormat.OWN:
         return None
-    return directive("log_format", _log_name(identity), quoted(*parts(log.template)))
+    return directive("log_format", _log_name(identity), _ESCAPED, quoted(*parts(log.template)))
 
 
 def _access_log(log: AccessLog, *, identity: str) -> Iterator[Token]:

@@ -18,6 +18,8 @@ from consul_nginx.model.tls import TlsVersion
 from consul_nginx.model.variables import Variable
 
 MAX_TOKEN_LENGTH = 1024
+# nginx reads an argument, its escapes included, into a buffer of 4096 bytes.
+_MAX_QUOTED_LENGTH = 4094
 
 _MATCH_STEPS = 500_000
 
@@ -64,7 +66,7 @@ _SIZE = re.compile(r"0|[1-9][0-9]{0,5}[kmg]?", re.ASCII)
 _VARIABLE = re.compile(r"[a-z0-9_]{1,100}", re.ASCII)
 _DIRECTIVE = re.compile(r"[a-z0-9_]+", re.ASCII)
 _PRINTABLE = re.compile(r"[\t\n -~]*", re.ASCII)
-_ESCAPED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "$": "${dollar}"}
+_ESCAPED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "$": "${d}"}
 
 
 def hostname(text: str) -> Token:
@@ -166,6 +168,8 @@ def size(text: str) -> Token:
 
 def network(text: str) -> Token:
     """Network such as ``10.0.0.0/8``."""
+    if "%" in text:
+        raise UnsafeTokenError(f"not a network: {text[:80]!r}")
     try:
         return Token(str(ipaddress.ip_network(text)))
     except ValueError as error:
@@ -180,10 +184,13 @@ def variable(name: str) -> Token:
 def quoted(*pieces: str | Variable) -> Token:
     """Text and variables in double quotes; text stays what it is, dollar signs included.
 
-    nginx has no way to write a dollar sign: ``$dollar``, which ``nginx.conf`` defines, stands for
-    it.
+    nginx has no way to write a dollar sign: ``$d``, which ``nginx.conf`` defines, stands for it.
+    Its name is short so that a text of dollar signs only is not too long for nginx either.
     """
-    return Token(f'"{"".join(map(_piece, pieces))}"')
+    text = f'"{"".join(map(_piece, pieces))}"'
+    if len(text) > _MAX_QUOTED_LENGTH:
+        raise UnsafeTokenError(f"too long for nginx: {text[:80]!r}")
+    return Token(text)
 
 
 def _piece(piece: str | Variable) -> str:

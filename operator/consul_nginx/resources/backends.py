@@ -5,13 +5,13 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from consul_nginx.model import mapping as model
 from consul_nginx.model.addresses import is_routable
 from consul_nginx.model.consul import ServiceQuery
 from consul_nginx.model.names import MAX_SERVICE_NAME, SERVICE_NAME
-from consul_nginx.resources.base import SpecModel
+from consul_nginx.resources.base import FieldError, SpecModel
 from consul_nginx.resources.matching import PATH_CHARACTERS
 
 ConsulService = Annotated[str, StringConstraints(pattern=SERVICE_NAME, max_length=MAX_SERVICE_NAME)]
@@ -123,6 +123,11 @@ class Redirect(SpecModel):
     ] = None
 
 
+USE_REDIRECT = "what sends clients elsewhere is a redirect, not a fixedResponse"
+# nginx takes the body of these for the Location.
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
 class FixedResponse(SpecModel):
     """An answer that nginx gives itself."""
 
@@ -139,6 +144,21 @@ class FixedResponse(SpecModel):
         StringConstraints(pattern=r"^[\t\n -~]*$", max_length=900),
         Field(description="Body, in ASCII; a page in HTML can use character references."),
     ] = ""
+
+    @model_validator(mode="after")
+    def _is_no_redirect(self) -> FixedResponse:
+        if self.status_code in _REDIRECTS:
+            raise FieldError("statusCode", USE_REDIRECT)
+        return self
+
+
+FIXED_RESPONSE_RULES = [
+    {
+        "rule": f"!(self.statusCode in {list(_REDIRECTS)})",
+        "message": USE_REDIRECT,
+        "fieldPath": ".statusCode",
+    }
+]
 
 
 def backend(spec: Backend) -> model.Backend:

@@ -11,6 +11,7 @@ from consul_nginx.resources.base import FieldError, SpecModel
 from consul_nginx.resources.durations import Between, seconds
 
 NAME_MISSING = "a Header, Cookie or QueryParameter needs a name, the others have none"
+NO_DASH = "nginx can't look at a cookie or query parameter with a dash in its name"
 _NAMED = ("Header", "Cookie", "QueryParameter")
 
 
@@ -31,6 +32,8 @@ class HashKey(SpecModel):
     def _named(self) -> HashKey:
         if (self.type in _NAMED) != bool(self.name):
             raise FieldError("name", NAME_MISSING)
+        if self.type != "Header" and "-" in self.name:
+            raise FieldError("name", NO_DASH)
         return self
 
 
@@ -38,7 +41,11 @@ HASH_KEY_RULES = [
     {
         "rule": "(self.type in ['Header', 'Cookie', 'QueryParameter']) == (self.name != '')",
         "message": NAME_MISSING,
-    }
+    },
+    {
+        "rule": "self.type == 'Header' || !self.name.contains('-')",
+        "message": NO_DASH,
+    },
 ]
 
 SLOW_START = "with IPHash and ConsistentHash, each step would move clients: leave slowStart out"

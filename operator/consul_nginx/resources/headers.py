@@ -7,12 +7,13 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from consul_nginx.model import mapping as model
-from consul_nginx.model.variables import VARIABLES, unknown_variable
+from consul_nginx.model.variables import HEADER_VARIABLES, unknown_variable
 from consul_nginx.resources.base import FieldError, SpecModel
 
-# RFC 9110: a token, without what only programs would come up with.
+# RFC 9110: a token, without what only programs would come up with. nginx keeps the names in a hash
+# table whose buckets hold 46 characters; for gRPC it has no setting for that.
 HeaderName = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)
+    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=46)
 ]
 SET_AND_REMOVED = "a header can't be both set and removed"
 
@@ -22,10 +23,10 @@ KEPT = "nginx sets it itself"
 
 
 def _variables_known(text: str) -> str:
-    if (name := unknown_variable(text)) is not None:
+    if (name := unknown_variable(text, known=HEADER_VARIABLES)) is not None:
         raise ValueError(
             f"{name} is no variable that can be used: write $$ for a dollar sign, or one of "
-            f"{', '.join(f'${item}' for item in sorted(VARIABLES))}"
+            f"{', '.join(f'${item}' for item in sorted(HEADER_VARIABLES))}"
         )
     return text
 

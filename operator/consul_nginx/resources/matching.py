@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from consul_nginx.model import mapping as model
 from consul_nginx.resources.base import FieldError, SpecModel
@@ -15,7 +16,24 @@ _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _NAME = rf"(\*\.)?{_LABEL}(\.{_LABEL})*"
 _IPV6 = r"\[[0-9a-f:]{2,39}\]"
 
-Hostname = Annotated[str, StringConstraints(pattern=rf"^({_NAME}|{_IPV6})$", max_length=253)]
+
+def _is_address(text: str) -> str:
+    """Refuse brackets around what is none, or not as browsers write it: nothing would match it."""
+    if text.startswith("["):
+        try:
+            canonical = str(ipaddress.IPv6Address(text.strip("[]")))
+        except ValueError as error:
+            raise ValueError("what is in brackets must be an IPv6 address") from error
+        if text != f"[{canonical}]":
+            raise ValueError(f"clients write this address as [{canonical}]")
+    return text
+
+
+Hostname = Annotated[
+    str,
+    StringConstraints(pattern=rf"^({_NAME}|{_IPV6})$", max_length=253),
+    AfterValidator(_is_address),
+]
 
 # What a path is written of without any escaping (RFC 3986: pchar), but for quotes, ';' and '$'.
 PATH_CHARACTERS = r"A-Za-z0-9._~!&()*+,=:@-"

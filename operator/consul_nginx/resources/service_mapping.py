@@ -29,6 +29,8 @@ from consul_nginx.resources.texts import DnsLabel
 ONE_OF = "exactly one of backends, redirect and fixedResponse says what becomes of the requests"
 NO_SHARE = "at least one backend needs a weight above 0"
 NEEDS_BACKENDS = "means nothing without backends: nginx answers itself"
+NGINX_WRITES = "nginx writes this header itself"
+CONTENT_TYPE = "Content-Type is said in fixedResponse.contentType"
 REPLACES_PREFIX = "replacePrefix needs a path of type Prefix and a backendProtocol of HTTP or HTTPS"
 
 _HTTP_ONLY = (
@@ -107,7 +109,10 @@ class ServiceMappingSpec(SpecModel):
     ] = None
     fixed_response: Annotated[
         targets.FixedResponse | None,
-        Field(description="Instead of backends: nginx answers itself."),
+        Field(
+            description="Instead of backends: nginx answers itself.",
+            json_schema_extra={"x-kubernetes-validations": targets.FIXED_RESPONSE_RULES},
+        ),
     ] = None
     fallback: Annotated[
         tuple[targets.FallbackEndpoint, ...],
@@ -233,6 +238,8 @@ class ServiceMappingSpec(SpecModel):
             raise FieldError("fallback", healthy.FALLBACK_UNUSED)
         if self.backend_tls is not None and self.backend_protocol not in ("HTTPS", "GRPCS"):
             raise FieldError("backendTls", NEEDS_TLS)
+        if why := _written_twice(self):
+            raise FieldError("responseHeaders", f"set: {why}")
         if not self.backends and (unused := _in_use(self, _FOR_BACKENDS)):
             raise FieldError(unused[0].removeprefix("spec."), NEEDS_BACKENDS)
         return self
@@ -320,6 +327,16 @@ def _traffic(spec: ServiceMappingSpec, *, namespace: str) -> model.Traffic:
         idle_timeout=passing.idle_timeout(spec.timeouts),
         send_proxy_protocol=spec.send_proxy_protocol,
     )
+
+
+def _written_twice(spec: ServiceMappingSpec) -> str | None:
+    """Why an answer would have a header twice: once as it is set, once by nginx."""
+    for name in (item.name.lower() for item in spec.response_headers.set):
+        if name in ("date", "server") or (name == "location" and spec.redirect is not None):
+            return f"{name}: {NGINX_WRITES}"
+        if name == "content-type" and not spec.backends:
+            return CONTENT_TYPE
+    return None
 
 
 def _in_use(spec: ServiceMappingSpec, names: tuple[str, ...]) -> tuple[str, ...]:

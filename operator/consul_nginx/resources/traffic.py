@@ -16,7 +16,9 @@ Condition = Literal[
     "error", "timeout", "invalid_header", "http_403", "http_404", "http_429", "http_500",
     "http_502", "http_503", "http_504",
 ]  # fmt: skip
-MediaType = Annotated[str, StringConstraints(pattern=r"^[a-z]+/[a-z0-9.+*-]+$", max_length=64)]
+# nginx keeps media types in a hash table whose buckets hold 46 characters, and no setting changes
+# that.
+MediaType = Annotated[str, StringConstraints(pattern=r"^[a-z]+/[a-z0-9.+*-]+$", max_length=46)]
 
 
 class Timeouts(SpecModel):
