@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
-import crossplane
 import pytest
 from aiohttp import web
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from consul_nginx.consul.client import ConsulClient
@@ -26,7 +24,6 @@ from consul_nginx.model.consul import Observation, ServiceQuery
 from consul_nginx.model.layout import Layout
 from consul_nginx.model.policy import Policy, Rule
 from consul_nginx.nginx.render import render
-from consul_nginx.plan.load_balancer import bound
 from consul_nginx.plan.permissions import Permissions, consul_objection
 from consul_nginx.registrar.pod import parse_pod
 from consul_nginx.registrar.wanted import wanted
@@ -271,102 +268,6 @@ def test_what_is_no_answer_is_an_error_of_one_kind(answer: Any):
     except MalformedError:
         return
     assert type(answer) is list
-
-
-ATTACKS = [row.value for row in INSTANCES + RESOURCES if isinstance(row.value, str)]
-HOSTILE = (
-    st.sampled_from(ATTACKS)
-    | st.text(alphabet=st.sampled_from("a1.:;{}\"'\\$#%/[] \n\r\t\0é\u0663"), max_size=30)
-    | st.text(max_size=30)
-)
-TEXTS = [
-    "Service.Address", "Service.ID", "Service.Service", "Service.SocketPath", "Node.Node",
-    "Node.Address", "Checks[0].CheckID", "Checks[0].Status", "Checks[0].Output",
-]  # fmt: skip
-SERVER = re.compile(
-    r"(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:]+\]):\d{1,5}|unix:/run/consul-nginx/nginx/unavailable\.sock"
-)
-
-
-def tree(bundle: dict[str, str]) -> Any:
-    """Directives and how many words each has; endpoints, which may come and go, are looked at."""
-    with tempfile.TemporaryDirectory() as folder:
-        for name, text in bundle.items():
-            (Path(folder) / name).write_text(text, encoding="utf-8")
-        parsed = crossplane.parse(
-            f"{folder}/nginx.conf", combine=True, check_ctx=False, check_args=False
-        )
-    assert parsed["errors"] == []
-    return _shape(parsed["config"][0]["parsed"])
-
-
-def _shape(block: list[dict[str, Any]]) -> list[Any]:
-    shape: list[Any] = []
-    for item in block:
-        if item["directive"] == "server" and "block" not in item:
-            assert SERVER.fullmatch(item["args"][0]), item
-            assert re.fullmatch(r"(max_fails=0( weight=\d{1,5})?)?", " ".join(item["args"][1:])), (
-                item
-            )
-        else:
-            shape.append((item["directive"], len(item["args"]), _shape(item.get("block", []))))
-    return shape
-
-
-HARMLESS = tree(files([entry(), GOOD]))
-
-
-def with_texts(texts: dict[str, str], tags: list[str], meta: dict[str, str]) -> Any:
-    raw = entry()
-    for path, text in texts.items():
-        raw = changed(raw, path, text)
-    raw["Service"].update(Tags=tags, Meta=meta)
-    return raw
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    bad=st.builds(
-        with_texts,
-        st.dictionaries(st.sampled_from(TEXTS), HOSTILE),
-        st.lists(HOSTILE, max_size=2),
-        st.dictionaries(HOSTILE, HOSTILE, max_size=2),
-    )
-)
-def test_nothing_in_consul_changes_the_tree_of_nginxs_directives(bad: Any):
-    assert tree(files([bad, GOOD])) == HARMLESS
-
-
-FIELDS = sorted(
-    {row.field for row in RESOURCES if isinstance(row.value, str)}
-    - {"smap.spec.snippet", "nlb.spec.template"}
-)
-
-
-def told(*, edge: Any, mappings: list[Any]) -> Any:
-    """Tree of what nginx is told before Consul has answered."""
-    plan = planned(
-        load_balancer=edge,
-        mappings=[bound(mapping=item, load_balancer=edge) for item in mappings],
-        snapshot={},
-    )
-    return tree(dict(render(configuration=plan.configuration, layout=Layout()).files))
-
-
-HARMLESS_ONES = [
-    told(edge=load_balancer(), mappings=mappings)
-    for mappings in ([], [WEB], [mapping(hostnames=["a"], path={"value": "/a"})])
-]
-
-
-@settings(max_examples=200, deadline=None)
-@given(field=st.sampled_from(FIELDS), text=HOSTILE)
-def test_nothing_in_a_custom_resource_changes_the_tree_of_nginxs_directives(field: str, text: str):
-    parsed = hostile_resource(Row(field, text, ""))
-    if isinstance(parsed, Invalid):
-        return
-    edge, web = (parsed, WEB) if field.startswith("nlb.") else (load_balancer(), parsed)
-    assert told(edge=edge, mappings=[web]) in HARMLESS_ONES
 
 
 def registered(annotations: dict[str, str]) -> tuple[dict[str, Any], set[str]]:
