@@ -16,6 +16,7 @@ from consul_nginx.model.nginx import (
     StreamServer,
     VirtualHost,
 )
+from consul_nginx.model.remembered import by_identity
 from consul_nginx.model.variables import parts
 from consul_nginx.nginx import cors, limits, tokens
 from consul_nginx.nginx.certificates import REFUSAL, encryption, showing
@@ -33,6 +34,19 @@ _NO_HOST, _NO_PATH = "no mapping for this host\n", "no mapping for this path\n"
 
 def http(listener: HttpListener, *, configuration: Configuration) -> str:
     """A listener that speaks HTTP; there always is a server for hosts that nobody names."""
+    families, known = configuration.ip_families, _known(listener)
+    if families not in known:
+        known[families] = _http(listener, families=families)
+    return known[families]
+
+
+@by_identity
+def _known(_: HttpListener) -> dict[tuple[IpFamily, ...], str]:
+    """A listener's file, by what else it depends on."""
+    return {}
+
+
+def _http(listener: HttpListener, *, families: tuple[IpFamily, ...]) -> str:
     client, forwarded = listener.client_address, _forwarded(listener)
     common = [
         *([directive("http2", tokens.word("on"))] if listener.http2 else []),
@@ -41,7 +55,7 @@ def http(listener: HttpListener, *, configuration: Configuration) -> str:
         *_trusted(client),
         *_client_header(client),
     ]
-    addresses = _addresses(listener.port, configuration.ip_families)
+    addresses = _addresses(listener.port, families)
     flags = [tokens.word("ssl")] if listener.tls is not None else []
     if client and client.by_proxy_protocol:
         flags.append(tokens.word("proxy_protocol"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from consul_nginx.model.bundle import ENDPOINTS_PREFIX, HASH_FILE, MAIN_FILE, Bundle
 from consul_nginx.model.layout import Layout
@@ -15,6 +16,7 @@ from consul_nginx.model.nginx import (
     StreamListener,
     Upstream,
 )
+from consul_nginx.model.remembered import by_identity
 from consul_nginx.nginx import balancing, listeners, tokens
 from consul_nginx.nginx.authorities import authorities, authority_file
 from consul_nginx.nginx.certificates import certificate, certificate_file
@@ -42,11 +44,14 @@ def render(
     ``previous``, the bundle that nginx has now, word for word. Raises ``UnsafeTokenError`` for a
     value that must not reach nginx: the plan lets none through, so that is a bug.
     """
-    endpoints = {
-        upstream: _kept(upstream=upstream, previous=previous)
-        or _endpoints(upstream=upstream, layout=layout)
+    endpoints = [
+        (
+            upstream,
+            _kept(upstream=upstream, previous=previous)
+            or _endpoints(upstream=upstream, layout=layout),
+        )
         for upstream in configuration.upstreams
-    }
+    ]
     files = {
         MAIN_FILE: _main(configuration=configuration, layout=layout),
         UPSTREAMS_FILE: _upstreams(endpoints, layer=Layer.HTTP),
@@ -58,7 +63,7 @@ def render(
             listener_file(item.id): listeners.stream(item, configuration=configuration)
             for item in configuration.streams
         },
-        **{_endpoints_file(upstream): text for upstream, text in endpoints.items()},
+        **{_endpoints_file(upstream): text for upstream, text in endpoints},
     }
     if configuration.streams:
         files[STREAM_UPSTREAMS_FILE] = _upstreams(endpoints, layer=Layer.STREAM)
@@ -113,21 +118,28 @@ def _includes(
     return [tokens.file_name(name) for name in names]
 
 
-def _upstreams(endpoints: Mapping[Upstream, str], *, layer: Layer) -> str:
+def _upstreams(endpoints: Sequence[tuple[Upstream, str]], *, layer: Layer) -> str:
     return template("upstreams.conf.j2").render(
         is_http=layer is Layer.HTTP,
         upstreams=[
             {
-                "name": upstream_name(upstream.id),
+                **_definition(upstream),
                 "zone_size": tokens.kilobytes(_zone_kilobytes(text.count("\n"))),
-                "method": balancing.method(upstream),
-                "endpoints_file": tokens.file_name(_endpoints_file(upstream)),
-                "settings": [*balancing.sticky(upstream), *balancing.keepalive(upstream)],
             }
-            for upstream, text in endpoints.items()
+            for upstream, text in endpoints
             if upstream.layer is layer
         ],
     )
+
+
+@by_identity
+def _definition(upstream: Upstream) -> Mapping[str, Any]:
+    return {
+        "name": upstream_name(upstream.id),
+        "method": balancing.method(upstream),
+        "endpoints_file": tokens.file_name(_endpoints_file(upstream)),
+        "settings": [*balancing.sticky(upstream), *balancing.keepalive(upstream)],
+    }
 
 
 def _zone_kilobytes(servers: int) -> int:
@@ -144,8 +156,13 @@ def _endpoints(*, upstream: Upstream, layout: Layout) -> str:
         if upstream.layer is Layer.STREAM:
             return "server 127.0.0.1:1 down;\n"
         return f"server unix:{tokens.pod_path(layout.unavailable_socket)};\n"
+    return _servers(upstream)
+
+
+@by_identity
+def _servers(upstream: Upstream) -> str:
     limits = balancing.limits(upstream)
-    return "".join(_server(endpoint, limits=limits) for endpoint in upstream.endpoints)
+    return "".join(_server(endpoint, limits=limits) for endpoint in upstream.endpoints or ())
 
 
 def _server(endpoint: Endpoint, *, limits: tokens.Token) -> str:

@@ -6,12 +6,13 @@ Pure: no clock, no I/O; the time is told.
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from consul_nginx.model.certificates import Certificate
-from consul_nginx.model.consul import ServiceQuery, Snapshot
+from consul_nginx.model.consul import ConsulSource, ServiceQuery, Snapshot
 from consul_nginx.model.kubernetes import LoadBalancer
 from consul_nginx.model.listener import Listener, Protocol
 from consul_nginx.model.mapping import BackendGroup, ServiceMapping
@@ -27,6 +28,7 @@ from consul_nginx.model.nginx import (
     Upstream,
     VirtualHost,
 )
+from consul_nginx.model.remembered import by_identity
 from consul_nginx.model.verdict import Condition
 from consul_nginx.plan.acceptance import Acceptance, claims, with_stand_in
 from consul_nginx.plan.authorities import Findings, authority_slots, with_authorities
@@ -157,16 +159,28 @@ def plan_load_balancer(
 
 def bound(*, mapping: ServiceMapping, load_balancer: LoadBalancer) -> ServiceMapping:
     """A mapping that asks the Consul, and if it names none the datacenter, of its LoadBalancer."""
+    place = load_balancer.consul, load_balancer.datacenter
+    known = _bound(mapping)
+    if place not in known:
+        known[place] = _bound_to(mapping, source=place[0], datacenter=place[1])
+    return known[place]
+
+
+@by_identity
+def _bound(_: ServiceMapping) -> dict[tuple[ConsulSource, str], ServiceMapping]:
+    """Forms of a mapping by what they are bound to."""
+    return {}
+
+
+def _bound_to(mapping: ServiceMapping, *, source: ConsulSource, datacenter: str) -> ServiceMapping:
     group = mapping.group
     if group is None:
-        return mapping
+        return replace(mapping)  # a copy: what is remembered of a mapping must not keep it
     backends = tuple(
         replace(
             backend,
             query=replace(
-                backend.query,
-                source=load_balancer.consul,
-                datacenter=backend.query.datacenter or load_balancer.datacenter,
+                backend.query, source=source, datacenter=backend.query.datacenter or datacenter
             ),
         )
         for backend in group.backends
@@ -223,16 +237,44 @@ def listener_id(listener: Listener) -> str:
     return hashlib.sha256(listener.name.encode()).hexdigest()[:16]
 
 
+@dataclass
+class _Latest:
+    """What a listener was made of last, and what came out."""
+
+    mappings: tuple[ServiceMapping, ...] = ()
+    certificates: Mapping[str, Certificate] = MappingProxyType({})
+    made: HttpListener | None = None
+
+
+@by_identity
+def _latest(_: Listener) -> _Latest:
+    return _Latest()
+
+
 def _http_listener(
     *,
     listener: Listener,
     mappings: Iterable[ServiceMapping],
     certificates: Mapping[str, Certificate],
 ) -> HttpListener:
+    """The same object again while its mappings are the same ones, and the certificates equal."""
+    own = tuple(mapping for mapping in mappings if mapping.listener == listener.name)
+    latest = _latest(listener)
+    same = len(own) == len(latest.mappings) and all(map(operator.is_, own, latest.mappings))
+    if latest.made is None or not same or latest.certificates != certificates:
+        made = _made(listener=listener, mappings=own, certificates=certificates)
+        latest.mappings, latest.certificates, latest.made = own, certificates, made
+    return latest.made
+
+
+def _made(
+    *,
+    listener: Listener,
+    mappings: tuple[ServiceMapping, ...],
+    certificates: Mapping[str, Certificate],
+) -> HttpListener:
     hosts: dict[str | None, list[Route]] = {}
     for mapping in mappings:
-        if mapping.listener != listener.name:
-            continue
         route = _route(mapping)
         for claim in claims(mapping=mapping, listener=listener):
             hosts.setdefault(claim.hostname, []).append(route)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
-from math import gcd
 from typing import Any
 
-from consul_nginx.model.consul import UNKNOWN, ServiceQuery, Snapshot
+from consul_nginx.model.consul import UNKNOWN, Observation, ServiceQuery, Snapshot
 from consul_nginx.model.mapping import Algorithm, BackendGroup, Endpoint
 from consul_nginx.model.nginx import Layer, Upstream
+from consul_nginx.model.remembered import by_identity
 from consul_nginx.plan.endpoints import MAX_WEIGHT, EndpointSelection
 from consul_nginx.plan.health import Decision, decide
-from consul_nginx.plan.survey import GonePods
+from consul_nginx.plan.survey import NONE_GONE, GonePods
 
 # A worker makes and sorts 160 points for each unit of weight of a consistent hash, before the first
 # answer after each reload: for 500 that takes 50 ms, for 200,000 it took 17 s and 500 MB.
@@ -36,17 +38,50 @@ class GroupDecision:
 def decide_group(
     *, group: BackendGroup, snapshot: Snapshot, gone: GonePods, now: float
 ) -> GroupDecision:
-    """Decide for a group; ``now`` in seconds since the epoch."""
-    decision = decide(
-        policy=group.policy,
-        observations=[snapshot.get(backend.query, UNKNOWN) for backend in group.backends],
-        weights=[backend.weight for backend in group.backends],
-        gone=gone,
-        now=now,
-    )
-    return GroupDecision(
-        health=decision, selections=dict(zip(group.queries, decision.selections, strict=True))
-    )
+    """Decide for a group; ``now`` in seconds since the epoch.
+
+    The same object again while the group and what is observed are the same ones, until the time
+    from which on it would be another.
+    """
+    observations = [snapshot.get(backend.query, UNKNOWN) for backend in group.backends]
+    latest = _decided(group)
+    if latest.made is None or not latest.holds(observations=observations, gone=gone, now=now):
+        decision = decide(
+            policy=group.policy,
+            observations=observations,
+            weights=[backend.weight for backend in group.backends],
+            gone=gone,
+            now=now,
+        )
+        latest.observations, latest.gone, latest.at = observations, gone, now
+        latest.made = GroupDecision(
+            health=decision, selections=dict(zip(group.queries, decision.selections, strict=True))
+        )
+    return latest.made
+
+
+@dataclass
+class _Decided:
+    """What was decided last of a group, on what grounds, and when."""
+
+    observations: Sequence[Observation] = ()
+    gone: GonePods = NONE_GONE
+    at: float = 0.0
+    made: GroupDecision | None = None
+
+    def holds(self, *, observations: Sequence[Observation], gone: GonePods, now: float) -> bool:
+        """Whether it would be decided so again."""
+        again = self.made.health.again if self.made is not None else None
+        return (
+            self.at <= now < (math.inf if again is None else again)
+            and all(map(operator.is_, observations, self.observations))
+            and gone == self.gone
+        )
+
+
+@by_identity
+def _decided(_: BackendGroup) -> _Decided:
+    return _Decided()
 
 
 @lru_cache(maxsize=16_384)
@@ -73,7 +108,32 @@ def _said(value: Any) -> Any:
 
 
 def upstream(*, group: BackendGroup, layer: Layer, selections: Selections) -> Upstream:
-    """The upstream of a group; its endpoints are unknown while those of any backend are."""
+    """The upstream of a group; its endpoints are unknown while those of any backend are.
+
+    The same object again while the group and what is selected for it are the same ones.
+    """
+    used = tuple(selections[query] for query in group.queries)
+    latest = _latest(group).setdefault(layer, _Latest())
+    if latest.made is None or not all(map(operator.is_, used, latest.selections)):
+        latest.selections = used
+        latest.made = _made(group=group, layer=layer, selections=selections)
+    return latest.made
+
+
+@dataclass
+class _Latest:
+    """What an upstream was made of last, and what came out."""
+
+    selections: tuple[EndpointSelection | None, ...] = ()
+    made: Upstream | None = None
+
+
+@by_identity
+def _latest(_: BackendGroup) -> dict[Layer, _Latest]:
+    return {}
+
+
+def _made(*, group: BackendGroup, layer: Layer, selections: Selections) -> Upstream:
     found = endpoints(group=group, selections=selections)
     if found and group.balancing.algorithm is Algorithm.CONSISTENT_HASH:
         found = _lighter(found)
@@ -125,9 +185,9 @@ def _weighted(shares: Mapping[tuple[str, int], Fraction]) -> tuple[Endpoint, ...
     """
     common = 1
     for share in shares.values():
-        common = common * share.denominator // gcd(common, share.denominator)
+        common = common * share.denominator // math.gcd(common, share.denominator)
     numbers = {place: int(share * common) for place, share in shares.items()}
-    divisor = gcd(*numbers.values())
+    divisor = math.gcd(*numbers.values())
     largest = max(numbers.values())
     scale = max(Fraction(divisor), Fraction(largest, MAX_WEIGHT))
     return tuple(
