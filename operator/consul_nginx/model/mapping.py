@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
+from functools import cached_property
 
 from consul_nginx.model.authorities import Authority
 from consul_nginx.model.consul import ServiceQuery
@@ -136,10 +137,17 @@ class BackendGroup:
     health: Health = Health()
     fallback: tuple[Endpoint, ...] = ()
 
-    @property
+    @cached_property
     def queries(self) -> tuple[ServiceQuery, ...]:
         """What Consul is asked for it."""
         return tuple(backend.query for backend in self.backends)
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(tuple(getattr(self, field.name) for field in fields(self)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @dataclass(frozen=True, kw_only=True, order=True)

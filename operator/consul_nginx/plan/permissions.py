@@ -107,8 +107,8 @@ def listener_objection(*, mapping: ServiceMapping, listener: Listener) -> Condit
         ("spec.backends", _services(mapping), "allowedServices", listener.allowed_services),
     )  # fmt: skip
     for field_, wanted, rule, patterns in checks:
-        refused = [item for item in wanted if not _all_match((item,), patterns)]
-        if patterns and refused:
+        refused = [item for item in wanted if patterns and not _all_match((item,), patterns)]
+        if refused:
             return rejected(
                 reason="NotAllowedByListener",
                 message=(
