@@ -209,6 +209,13 @@ def test_every_variable_that_logs_may_have_is_one_of_nginxs(load, ask):
     load({"protocol": "TCP", "accessLog": {"format": "own", "template": template}})
 
 
+def test_the_longest_origins_load_and_are_found(load, ask):
+    name = ".".join(["a" * 60, "b" * 60, "c" * 60, "d" * 59])
+    load(cors={"allowOrigins": [f"https://{name}", f"https://*.{name[2:]}"]})
+    head, _ = ask("/", f"Origin: https://{name}")
+    assert f"access-control-allow-origin: https://{name}" in head.split("\r\n")
+
+
 @pytest.mark.parametrize("protocol", ["HTTP", "GRPC"])
 def test_the_longest_and_most_names_of_headers_and_media_types_load(load, protocol):
     """nginx keeps them in hash tables whose buckets are narrow."""

@@ -23,7 +23,12 @@ _BALANCING = {
     "maxConnections": 100,
     "keepalive": {"connections": 16, "requests": 100, "timeout": "30s"},
 }
-_RETRIES = {"on": ["error", "http_502"], "attempts": 2, "timeout": "3s", "nonIdempotent": True}
+_RETRIES = {
+    "conditions": ["error", "http_502"],
+    "attempts": 2,
+    "timeout": "3s",
+    "nonIdempotent": True,
+}
 
 LOAD_BALANCER: dict[str, Any] = {
     "paused": False,
@@ -90,7 +95,24 @@ MAPPINGS: dict[str, dict[str, Any]] = {
         ],
         "fallback": [{"address": "10.9.9.9", "port": 8080, "weight": 2}],
         "balancing": _BALANCING,
-        "health": {"maxFails": 3, "failTimeout": "20s"},
+        "health": {
+            "include": ["passing", "warning"], "minHealthy": 1, "onEmpty": "Fallback",
+            "holdTime": "5s", "maxAge": "5m", "holdDown": "10s", "maxFails": 3,
+            "failTimeout": "20s",
+        },
+        "accessControl": {"allow": ["10.0.0.0/8"], "deny": ["10.9.0.0/16"]},
+        "limits": {
+            "requests": {
+                "rate": 10, "period": "Minute", "burst": 5,
+                "key": {"type": "Header", "name": "X-User"},
+            },
+            "connections": 10,
+        },
+        "cors": {
+            "allowOrigins": ["https://shop.example.com", "https://*.example.org"],
+            "allowMethods": ["GET"], "allowHeaders": ["X-Tenant"], "exposeHeaders": ["X-Own"],
+            "allowCredentials": True, "maxAge": "1h",
+        },
         "backendProtocol": "HTTPS",
         "timeouts": _TIMEOUTS,
         "retries": _RETRIES,
@@ -108,6 +130,10 @@ MAPPINGS: dict[str, dict[str, Any]] = {
         "hostnames": ["grpc.example.com"],
         "path": {"type": "RegularExpression", "value": "/v[0-9]+/.*"},
         "backends": [{"service": "grpc"}],
+        "balancing": {
+            "slowStart": "30s",
+            "sticky": {"cookie": "place", "maxAge": "1h", "secure": True},
+        },
         "backendProtocol": "GRPC",
         "timeouts": _TIMEOUTS,
         "retries": _RETRIES,

@@ -51,7 +51,8 @@ ATTACKS = (
     "'; evil;'", '\\"; evil on; \\"', "\\", "\\\\", '"', "'", "{", "}", ";", "#", "# evil", " ",
     "\t", "\n", "\r", "\0", "\x7f", "\x85", "\u2028", "\ufeff", "\u0663", "\u00e9", "$", "$$",
     "$host", "${host}", "${evil", "$evil", "$uri", "$1", "%0d%0aevil: 1", "%", "\\n", "\\r\\nevil",
-    "\\t", "${d}", "$d", "../", "..", "/", "//", "*", "~", "~*", "^~", "=", "@evil", "unix:/evil",
+    "\\t", "${d}", "$d", "../", "..", "/", "//", "*", "~", "~*", "^~", "=", "-", "_", "@evil",
+    "unix:/evil",
     "|", "(", ")", "(?:", "[", "]", "[[:alpha:]]", "[.a.]", "a{1000}", "(a+)+$", "{{ evil }}",
     "{% evil %}", "evil", "", "x" * 300, "x" * 5000, "escape=none",
 )  # fmt: skip
@@ -99,7 +100,8 @@ def test_every_field_that_can_hold_text_is_tried():
 def shape(block: list[dict[str, Any]], above: str = "") -> Iterator[tuple[str, int]]:
     """Every directive with those around it, and how many words it has."""
     for item in block:
-        name = f"{above}/{item['directive']}"
+        # What stands first in a map is no directive, but a value that is compared.
+        name = f"{above}/{'entry' if above.endswith(('/map', '/geo')) else item['directive']}"
         if item["directive"] == "server" and "block" not in item:
             assert SERVER.fullmatch(" ".join(item["args"])), item
         else:

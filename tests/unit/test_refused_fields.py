@@ -59,6 +59,21 @@ def fixed(**spec):
         ({"requestHeaders": header("x" * 47)}, "spec.requestHeaders.set[0].name", "46"),
         ({"responseHeaders": {"remove": ["x" * 47]}}, "spec.responseHeaders.remove[0]", "46"),
         ({"gzip": {"types": ["a/" + "x" * 45]}}, "spec.gzip.types[0]", "46"),
+        # nginx's tokens would refuse it later, and with it everybody's configuration.
+        (
+            {"balancing": {"sticky": {"cookie": "-a"}}},
+            "spec.balancing.sticky.cookie",
+            "match pattern",
+        ),
+        *(
+            ({"cors": {"allowOrigins": [origin]}}, "spec.cors.allowOrigins[0]", reason)
+            for origin, reason in (
+                ("https://*.a..example", "match pattern"),
+                ("https://a-.example", "match pattern"),
+                ("https://*.a.example:0", "port"),
+                ("https://a.example:65536", "port"),
+            )
+        ),
         # No request would ever be for them.
         ({"hostnames": ["[:::]"]}, "spec.hostnames[0]", "must be an IPv6 address"),
         ({"hostnames": ["[2001:db8:0::1]"]}, "spec.hostnames[0]", "[2001:db8::1]"),

@@ -86,7 +86,7 @@ class Sticky(SpecModel):
 
     cookie: Annotated[
         str,
-        StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", max_length=64),
+        StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64),
         Field(description="Name of the cookie."),
     ]
     max_age: (

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from consul_nginx.model import mapping as model
 from consul_nginx.resources.base import FieldError, SpecModel
 from consul_nginx.resources.durations import Between, seconds
 from consul_nginx.resources.headers import HeaderName
+from consul_nginx.resources.matching import LABEL
 
 ANY_WITH_CREDENTIALS = "browsers refuse credentials for *: name the origins"
+
+
+def _is_origin(text: str) -> str:
+    _, _, port = text.rpartition(":")
+    if port.isdecimal() and not 1 <= int(port) <= 65535:
+        raise ValueError("a port is from 1 to 65535")
+    return text
+
 
 Origin = Annotated[
     str,
     StringConstraints(
-        pattern=r"^(\*|https?://(\*\.)?[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:[0-9]{1,5})?)$",
-        max_length=253,
+        pattern=rf"^(\*|https?://(\*\.)?{LABEL}(\.{LABEL})*(:[0-9]{{1,5}})?)$", max_length=253
     ),
+    AfterValidator(_is_origin),
 ]
 Method = Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,16}$")]
 

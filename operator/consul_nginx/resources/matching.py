@@ -12,8 +12,8 @@ from consul_nginx.model import mapping as model
 from consul_nginx.resources.base import FieldError, SpecModel
 from consul_nginx.resources.regular_expressions import objection
 
-_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-_NAME = rf"(\*\.)?{_LABEL}(\.{_LABEL})*"
+LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_NAME = rf"(\*\.)?{LABEL}(\.{LABEL})*"
 _IPV6 = r"\[[0-9a-f:]{2,39}\]"
 
 
