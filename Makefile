@@ -52,9 +52,12 @@ consul-binary: venv ## provide a real Consul for tests without a cluster, print 
 
 ##@ Benchmarks: figures of one run, beside those of a peer
 
-.PHONY: bench-latency
+.PHONY: bench-latency bench-mappings
 bench-latency: cluster ## how soon nginx follows Consul, beside consul-template (15 min; CHANGES=100: 3 min)
 	@PYTHONPATH=tests .venv/bin/python -m bench --changes $(or $(CHANGES),1000)
+
+bench-mappings: venv ## what 1,000 mappings cost to plan and render, and one change among them (20 s)
+	@PYTHONPATH=tests .venv/bin/python -m bench.mappings
 
 ##@ Every day
 

@@ -82,8 +82,12 @@ def test_a_template_can_not_print_a_bare_string():
 
 
 @pytest.mark.parametrize(
-    "make", [tokens.hostname, tokens.path, tokens.identifier, tokens.file_name]
-)
+    "make",
+    [
+        tokens.hostname, tokens.path, tokens.identifier, tokens.file_name, tokens.server_name,
+        tokens.header_name, tokens.word, tokens.size, tokens.network,
+    ],
+)  # fmt: skip
 @given(text=st.text(alphabet=st.sampled_from("a.-/ ;{}\"'\\$#\n\r\t\0é~_0A%")))
 def test_a_token_is_one_word_of_nginx_whatever_it_was_made_from(make, text):
     try:
