@@ -205,23 +205,25 @@ def _verdict(
     accepted = with_stand_in(condition, stand_in.meta.generation if stand_in else None)
     if served.group is None:
         return MappingVerdict(accepted=accepted, resolved=answered_by_nginx())
-    decision = decisions[served.group]
+    decision, layer = decisions[served.group], _layer(listeners[served.listener])
+    known = _told(decision)
+    if layer not in known:
+        known[layer] = resolved(
+            group=served.group, layer=layer, snapshot=snapshot, decision=decision
+        )
     return MappingVerdict(
         accepted=accepted,
-        resolved=with_authorities(
-            resolved(
-                group=served.group,
-                layer=_layer(listeners[served.listener]),
-                snapshot=snapshot,
-                decision=decision,
-            ),
-            mapping=served,
-            findings=authorities,
-        ),
+        resolved=with_authorities(known[layer], mapping=served, findings=authorities),
         selection=merged(group=served.group, selections=decision.selections),
         health=decision.health,
         fallback=len(served.group.fallback) if decision.health.outcome is Outcome.EMPTY else 0,
     )
+
+
+@by_identity
+def _told(_: GroupDecision) -> dict[Layer, Condition]:
+    """``ResolvedRefs`` of a decision; another observation makes another decision."""
+    return {}
 
 
 def _layer(listener: Listener) -> Layer:
