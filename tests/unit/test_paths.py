@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from itertools import permutations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from consul_nginx.resources.regular_expressions import MAX_LENGTH, objection
 from unit.factories import load_balancer, mapping, planned
 
 
@@ -66,45 +62,3 @@ def test_one_path_by_two_types_is_no_conflict_and_twice_by_one_is():
     )
     reasons = [verdict.accepted.reason for _, verdict in plan.mappings]
     assert sorted(reasons) == ["Accepted", "Conflicted"]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "/", "^/api/v\\d+", "/a|/b", "/(?:en|de)/shop", "/shop/[a-z0-9_-]+\\.(?:png|jpe?g)$",
-        "/x{1,3}", "/.*/end$", "/[^/]+/edit",
-    ],
-)  # fmt: skip
-def test_what_people_write_is_taken(text):
-    assert objection(text) is None
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("/(a)", "(?:...)"),
-        ("/(a+)+$", "other repetition"),
-        ("/(?:a+)+$", "other repetition"),
-        ("/(?:a|a)*b", "no alternative"),
-        ("/(?:a|a){30}b", "no alternative"),
-        ("/.*.*.*x", "too many ways"),
-        ("/" + "a?" * 20, "too many ways"),
-        ("/(?=x)", "look-around"),
-        ("/(?i)x", ""),
-        ("/a*?", "lazy"),
-        ("/\\bx", "\\b is not known"),
-        ("/[[:alpha:]]", "classes"),
-        ("/[a", "not a regular expression"),
-        ("/" + "a" * MAX_LENGTH, "at most 200"),
-    ],
-)
-def test_what_could_keep_nginx_busy_or_means_something_else_there_is_refused(text, words):
-    found = objection(text)
-    assert found is not None
-    assert words in found
-
-
-@given(text=st.text(alphabet=st.sampled_from("/ab.*+?|(){}[]\\^$:-0dw,="), max_size=40))
-def test_what_is_taken_is_an_expression(text):
-    if objection(text) is None:
-        re.compile(text)

@@ -18,7 +18,8 @@ CHARACTERS = "abc/.[]()|*+?{}^$\\-:=,19dwZ"
     [
         "/a", "^/a", "/a$", "/a|/b", "/v[0-9]+/users", "/[^/]+/[^/]+/edit", "/.*/users/.*",
         "/(?:de|fr|it)/shop", r"/\w+\.php", r"/[\w.-]+", "/(?:[0-9]{2}-)+x", "/a{3}", "/a{2,}",
-        "/a{0,3}", r"/[\[\]]", "/[.]", "/[.a]", "/a?b?c?d?", r"/\{id\}", "/~a",
+        "/a{0,3}", r"/[\[\]]", "/[.]", "/[.a]", "/a?b?c?d?", r"/\{id\}", "/~a", "/",
+        "/(?:en|de)/shop", "/shop/[a-z0-9_-]+\\.(?:png|jpe?g)$", "/.*/end$",
     ],
 )  # fmt: skip
 def test_what_people_write_is_taken(text):
@@ -62,10 +63,13 @@ def test_what_people_write_is_taken(text):
         ("/a\\", "is not known"),
         # It would capture, or look at more than the path.
         ("/(a)", "nothing is captured"),
-        ("/(?=a)", "nothing is captured"),
-        ("/(?i:a)", "nothing is captured"),
+        ("/(?=a)", "look-around"),
+        ("/(?i:a)", "options"),
+        ("/(?i)a", "options"),
+        ("/(a+)+$", "nothing is captured"),
         ("/(*UTF)a", "nothing is captured"),
         # It is none.
+        ("/[a", "write classes as"),
         ("/(?:a", "without its )"),
         ("/a)", "without its (?:"),
         ("/[z-a]", "not a regular expression"),

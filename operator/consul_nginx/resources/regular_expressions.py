@@ -36,6 +36,7 @@ NO_NESTING = (
     "what is repeated may hold no alternative and no other repetition: such as (?:a+)+, that can "
     "take for ever"
 )
+UNKNOWN = "look-around, options and lazy repetitions are not known"
 TOO_MANY_WAYS = (
     "it can match in too many ways, and could keep nginx busy: at most two of * and +, or a dozen "
     "of ? and |, and little after them"
@@ -110,7 +111,7 @@ class _Reader:
             raise _RefusedError(f"{self.text[begun]} can't be repeated")
         self.position = match.end()
         if self._next() and self._next() in "*+?{":
-            raise _RefusedError("look-around, references and lazy repetitions are not known")
+            raise _RefusedError(UNKNOWN)
         return _repeated(atom, match)
 
     def _atom(self) -> _Cost:
@@ -119,6 +120,8 @@ class _Reader:
             if not self._take(")"):
                 raise _RefusedError("there is a (?: without its )")
             return inner
+        if self.text.startswith("(?", self.position):
+            raise _RefusedError(UNKNOWN)
         if self._next() == "(":
             raise _RefusedError("groups are written (?:...): nothing is captured")
         if self._next() == "[":
