@@ -51,6 +51,14 @@ LOAD_BALANCER: dict[str, Any] = {
             "accessLog": {"format": "own", "template": "$remote_addr $status"},
         },
         {"name": "udp", "protocol": "UDP", "port": 91},
+        {
+            "name": "https", "protocol": "HTTPS", "port": 443,
+            "tls": {
+                "mode": "Terminate", "certificateRefs": [{"name": "web-tls"}],
+                "minVersion": "TLSv1.3",
+                "clientValidation": {"caCertificateRefs": [{"kind": "Secret", "name": "ca"}]},
+            },
+        },
     ],
     "ipFamilies": ["IPv4"],
     "allowedNamespaces": {"from": "Selector", "selector": {"matchLabels": {"team": "shop"}}},
@@ -114,6 +122,10 @@ MAPPINGS: dict[str, dict[str, Any]] = {
             "allowCredentials": True, "maxAge": "1h",
         },
         "backendProtocol": "HTTPS",
+        "backendTls": {
+            "caCertificateRefs": [{"kind": "ConfigMap", "name": "ca"}],
+            "serverName": "web.example.com",
+        },
         "timeouts": _TIMEOUTS,
         "retries": _RETRIES,
         "maxBodySize": "10m",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import operator
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from consul_nginx.model.certificates import Certificate
@@ -244,7 +244,7 @@ class _Latest:
     """What a listener was made of last, and what came out."""
 
     mappings: tuple[ServiceMapping, ...] = ()
-    certificates: Mapping[str, Certificate] = MappingProxyType({})
+    certificates: Mapping[str, Certificate] = field(default_factory=dict)
     made: HttpListener | None = None
 
 
