@@ -70,6 +70,14 @@ async def test_states_are_tried_again_and_refusals_are_not(server, status, error
             await ConsulClient(http=transport).service(query=ServiceQuery(service="web"))
 
 
+async def test_a_filter_that_consul_cannot_read_is_a_refusal_though_its_status_is_500(server):
+    words = "Failed to create boolean expression evaluator: 1:1 (0): no match found"
+    server.update(status=500, body=f"rpc error making call: {words}")
+    async with PooledTransport(address=server["url"]) as transport:
+        with pytest.raises(ConsulRefused, match=r"HTTP 500 filter: 1:1 \(0\): no match found"):
+            await ConsulClient(http=transport).service(query=ServiceQuery(service="web"))
+
+
 @pytest.mark.parametrize(
     "body",
     ["<html>", '{"a": 1}x', "", "null", '{"error": "x"}', "[1]", '[{"Node": {}}]', "[" * 10_000],

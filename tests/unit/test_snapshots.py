@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consul_nginx.commands.snapshots import SnapshotError, parse_snapshot
@@ -158,3 +160,35 @@ def test_malformed_entries_never_cost_a_good_one(strange, position):
     entries.insert(position, entry(1, Tags=["v2"]))
     assert "web-1" in ids(snapshot({"web": entries}))
     assert "web-1" in ids(snapshot({"web": entries}), tags=("v2",))
+
+
+def test_a_filter_lets_through_what_consul_would_and_nothing_that_is_not_consuls():
+    entries = [
+        entry(1, Meta={"version": "2"}),
+        entry(2, Meta={"version": "1"}),
+        entry(3, Meta=["version"]),
+    ]
+    assert ids(snapshot({"web": entries}), filter='Service.Meta.version == "2"') == ["web-1"]
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"filter": "Service.Meta.version = 2"}, "web filter Service.Meta.version = 2: it can't"),
+        ({"filter": "Service.Proxy is empty"}, "a snapshot can't be asked for Service.Proxy"),
+        ({"filter": "(" * 500}, "too many parentheses"),
+        ({"namespace": "shop"}, "web namespace shop: a snapshot does not say of which namespace"),
+        ({"partition": "eu"}, "web partition eu: a snapshot does not say of which namespace"),
+    ],
+    ids=["no filter", "another field", "deep", "namespace", "partition"],
+)
+def test_what_a_snapshot_cannot_answer_is_told_also_of_a_service_that_is_not_there(query, words):
+    with pytest.raises(SnapshotError, match=re.escape(words)):
+        ids(snapshot({}), **query)
+
+
+@settings(deadline=None)
+@given(text=st.text(alphabet="()[]\"`'=!. abinortSeviceTgM01\\", max_size=60))
+def test_any_filter_is_a_filter_or_told_of(text):
+    with contextlib.suppress(SnapshotError):
+        ids(snapshot({"web": [entry()]}), filter=text)

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from consul_nginx.commands.filter_grammar import Filter, FilterError
+from consul_nginx.commands.filters import parse_filter
 from consul_nginx.consul.fields import MalformedError, field_of
 from consul_nginx.consul.health import parse_instances
 from consul_nginx.model.consul import Observation, ServiceQuery
@@ -50,10 +52,23 @@ class Recorded:
                 f"datacenters: {_listed(self.datacenters)}: it has several, and {query} is asked "
                 "without one; say by --datacenter which is the agent's own"
             )
+        if query.namespace or query.partition:
+            raise SnapshotError(
+                f"{query}: a snapshot does not say of which namespace and partition of Consul "
+                "Enterprise it is; leave them out, and record it with a token of that namespace"
+            )
+        expression = _filter(query) if query.filter else None
         services = self.datacenters.get(datacenter, {})
         entries = services.get(query.service.lower(), [])
         try:
-            instances = parse_instances([one for one in entries if _has(one, query.tags)])
+            instances = parse_instances(
+                [
+                    one
+                    for one in entries
+                    if _has(one, query.tags)
+                    and (expression is None or _lets_through(expression, one))
+                ]
+            )
         except MalformedError as error:
             place = f"datacenters.{_shown(datacenter)}.services.{query.service}"
             raise SnapshotError(f"{place}: {error}") from error
@@ -139,3 +154,18 @@ def _has(entry: Any, tags: tuple[str, ...]) -> bool:
     except MalformedError:
         return False
     return {tag.lower() for tag in tags} <= {tag.lower() for tag in found if isinstance(tag, str)}
+
+
+def _filter(query: ServiceQuery) -> Filter:
+    try:
+        return parse_filter(query.filter)
+    except FilterError as error:
+        raise SnapshotError(f"{query}: {error}") from error
+
+
+def _lets_through(expression: Filter, entry: Any) -> bool:
+    """Whether Consul would; an entry that is none of Consul's it would not have."""
+    try:
+        return expression(entry)
+    except MalformedError:
+        return False

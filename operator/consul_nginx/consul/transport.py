@@ -34,6 +34,8 @@ MAX_CONNECTIONS = 180
 MAX_ANSWER_BYTES = 32 << 20
 
 _TOO_MANY_REQUESTS = 429
+# Consul has no status of its own for a filter that it can't read: it answers 500.
+_BAD_FILTER = "Failed to create boolean expression evaluator: "
 # That something isn't there, or that a transaction was not made, is an answer.
 _ANSWERS = (404, 409)
 
@@ -171,6 +173,9 @@ async def _body(answer: aiohttp.ClientResponse, *, at_most: int) -> bytes:
 
 
 def _raise_for_status(*, status: int, body: str) -> None:
+    _, found, why = body.partition(_BAD_FILTER)
+    if status >= 500 and found:
+        raise ConsulRefused(f"HTTP {status} filter: {why[:200].strip()}", status=status)
     if status == _TOO_MANY_REQUESTS or status >= 500:
         raise ConsulUnavailable(f"HTTP {status} {body[:200].strip()}".strip())
     if status >= 400 and status not in _ANSWERS:
