@@ -22,18 +22,36 @@ ConsulName = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9_-]+$", min_length=1, max_length=64)
 ]
 ConsulFilter = Annotated[str, StringConstraints(pattern=r"^[ -~]+$", max_length=512)]
-# Of the loosest form; whether it is an address is for Python to say.
-IPAddress = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F.:]{2,39}$")]
+NOT_AN_ADDRESS = "must be an IPv4 or IPv6 address"
+NOT_ROUTABLE = "must be an address that other hosts can have, not loopback or link-local"
 
 
 def _usable(text: str) -> str:
     try:
         address = ipaddress.ip_address(text)
     except ValueError as error:
-        raise ValueError("must be an IPv4 or IPv6 address") from error
+        raise ValueError(NOT_AN_ADDRESS) from error
     if not is_routable(address):
-        raise ValueError("must be an address that other hosts can have, not loopback or link-local")
+        raise ValueError(NOT_ROUTABLE)
     return str(address)
+
+
+IPAddress = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9a-fA-F.:]{2,39}$", max_length=39),
+    AfterValidator(_usable),
+    Field(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {"rule": "isIP(self)", "message": NOT_AN_ADDRESS},
+                {
+                    "rule": "!isIP(self) || ip(self).isGlobalUnicast()",
+                    "message": NOT_ROUTABLE,
+                },
+            ]
+        }
+    ),
+]
 
 
 class Backend(SpecModel):
@@ -81,9 +99,7 @@ class Backend(SpecModel):
 class FallbackEndpoint(SpecModel):
     """A server that does not come from Consul."""
 
-    address: Annotated[
-        IPAddress, AfterValidator(_usable), Field(description="IPv4 or IPv6 address.")
-    ]
+    address: Annotated[IPAddress, Field(description="IPv4 or IPv6 address.")]
     port: Annotated[int, Field(ge=1, le=65535, description="Port.")]
     weight: Annotated[int, Field(ge=1, le=1000, description="Share among the fallbacks.")] = 1
 

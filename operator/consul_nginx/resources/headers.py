@@ -15,11 +15,13 @@ from consul_nginx.resources.base import FieldError, SpecModel
 HeaderName = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=46)
 ]
+SET_TWICE = "a header can be set once; its case does not matter"
 SET_AND_REMOVED = "a header can't be both set and removed"
 
 # nginx needs these for itself, or they would let a mapping cut messages in pieces.
-_KEPT = frozenset({"connection", "content-length", "transfer-encoding", "upgrade"})
-KEPT = "nginx sets it itself"
+_KEPT = ("connection", "content-length", "transfer-encoding", "upgrade")
+_KEPT_REMOVED = (*_KEPT, "host")
+KEPT = "nginx sets these itself"
 
 
 def _variables_known(text: str) -> str:
@@ -79,19 +81,38 @@ class Headers(SpecModel):
         names = [item.name.lower() for item in self.set]
         removed = {name.lower() for name in self.remove}
         if len(set(names)) < len(names):
-            raise FieldError("set", "a header can be set once; its case does not matter")
+            raise FieldError("set", SET_TWICE)
         if removed & set(names):
             raise FieldError("remove", SET_AND_REMOVED)
-        if kept := (_KEPT & {*names, *removed}) | (removed & {"host"}):
-            raise FieldError("set", f"{', '.join(sorted(kept))}: {KEPT}")
+        for field, found, kept in (("set", {*names}, _KEPT), ("remove", removed, _KEPT_REMOVED)):
+            if found & {*kept}:
+                raise FieldError(field, f"{', '.join(kept)}: {KEPT}")
         return self
 
 
 HEADERS_RULES = [
     {
-        "rule": "!self.set.exists(s, self.remove.exists(r, r == s.name))",
+        "rule": (
+            "self.set.all(s, self.set.exists_one(t, t.name.lowerAscii() == s.name.lowerAscii()))"
+        ),
+        "message": SET_TWICE,
+        "fieldPath": ".set",
+    },
+    {
+        "rule": "!self.set.exists(s, self.remove.exists(r, r.lowerAscii() == s.name.lowerAscii()))",
         "message": SET_AND_REMOVED,
-    }
+        "fieldPath": ".remove",
+    },
+    {
+        "rule": f"!self.set.exists(s, s.name.lowerAscii() in {list(_KEPT)})",
+        "message": f"{', '.join(_KEPT)}: {KEPT}",
+        "fieldPath": ".set",
+    },
+    {
+        "rule": f"!self.remove.exists(r, r.lowerAscii() in {list(_KEPT_REMOVED)})",
+        "message": f"{', '.join(_KEPT_REMOVED)}: {KEPT}",
+        "fieldPath": ".remove",
+    },
 ]
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from consul_nginx.model import kubernetes as model
 from consul_nginx.model.layout import AGENT_PORT
 from consul_nginx.model.listener import Protocol
-from consul_nginx.resources.base import Invalid, SpecModel, parse_meta, problems_of
+from consul_nginx.resources.base import FieldError, Invalid, SpecModel, parse_meta, problems_of
 from consul_nginx.resources.consul import ADDRESS_MISSING, Consul, consul_source
 from consul_nginx.resources.deployment import Deployment, Service, pod_settings
 from consul_nginx.resources.listener import Listener, listener
@@ -121,11 +121,13 @@ class LoadBalancerSpec(SpecModel):
         ports = [(item.port, Protocol(item.protocol).transport) for item in self.listeners]
         names = [listener.name for listener in self.listeners]
         if len(set(names)) < len(names):
-            raise ValueError("each listener needs a name of its own")
+            raise FieldError("listeners", "each listener needs a name of its own")
         if len(set(ports)) < len(ports):
-            raise ValueError(PORT_TAKEN)
+            raise FieldError("listeners", PORT_TAKEN)
         if (AGENT_PORT, "TCP") in ports:
-            raise ValueError(f"port {AGENT_PORT} is taken by the agent in the nginx pod")
+            raise FieldError(
+                "listeners", f"port {AGENT_PORT} is taken by the agent in the nginx pod"
+            )
         return self
 
 

@@ -1,0 +1,146 @@
+"""What is refused at ``kubectl apply``, and again by Python: by whom it is written, and why not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+LISTENER = {"name": "http", "port": 80}
+BACKENDS = [{"service": "web"}]
+ANSWERS_ITSELF = {"backends": [], "redirect": {"scheme": "https"}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """``spec`` is wrong in ``field``; people are told ``words``.
+
+    Python may name the field that is above.
+    """
+
+    kind: str
+    spec: dict[str, Any]
+    field: str
+    words: str
+
+    @property
+    def complete(self) -> dict[str, Any]:
+        """``spec`` with the rest that an object needs."""
+        if self.kind == "LoadBalancer":
+            return {"listeners": [LISTENER], **self.spec}
+        return {
+            "loadBalancerRef": {"name": "edge"},
+            "listener": "http",
+            "backends": BACKENDS,
+            **self.spec,
+        }
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.field}: {self.words}"
+
+
+def _smap(field: str, words: str, **spec: Any) -> Refusal:
+    return Refusal(kind="ServiceMapping", spec=spec, field=f"spec.{field}".rstrip("."), words=words)
+
+
+def _nlb(field: str, words: str, **spec: Any) -> Refusal:
+    return Refusal(kind="LoadBalancer", spec=spec, field=f"spec.{field}", words=words)
+
+
+def _listener(field: str, words: str, **listener: Any) -> Refusal:
+    place = f"listeners[0].{field}".rstrip(".")
+    return _nlb(place, words, listeners=[{**LISTENER, **listener}])
+
+
+TRUSTED = {"trustedSources": ["10.0.0.0/8"]}
+
+REFUSALS = (
+    _smap("hostnames[0]", "should match", hostnames=["Shop.example"]),
+    _smap("hostnames[0]", "should match", hostnames=["a.*.example"]),
+    _smap("hostnames[0]", "should match", hostnames=["x; }"]),
+    _smap("path.value", "a path begins with '/'", path={"value": "/(a|b)$"}),
+    _smap("path.value", "should match", path={"value": "/a b"}),
+    _smap("path.type", "Unsupported value", path={"type": "Regex", "value": "/"}),
+    _smap(
+        "path.value",
+        "a regular expression has at most 200 characters",
+        path={"type": "RegularExpression", "value": "/" + "a" * 200},
+    ),
+    _smap("", "exactly one of backends, redirect and fixedResponse", backends=[]),
+    _smap(
+        "",
+        "exactly one of backends, redirect and fixedResponse",
+        redirect={"scheme": "https"},
+    ),
+    _smap(
+        "backends",
+        "at least one backend needs a weight above 0",
+        backends=[{"service": "web", "weight": 0}],
+    ),
+    _smap("backends[0].service", "should match", backends=[{"service": "../../kv/secret"}]),
+    _smap("backends[0].tags[0]", "should match", backends=[{"service": "web", "tags": ['"']}]),
+    _smap(
+        "backends[0].weight",
+        "should be less than or equal to 1000",
+        backends=[{"service": "web", "weight": 1001}],
+    ),
+    _smap("redirect.statusCode", "Unsupported value", backends=[], redirect={"statusCode": 200}),
+    _smap("fallback[0].address", "must be an IPv4 or IPv6 address",
+          fallback=[{"address": "10.0.0.256", "port": 80}]),
+    _smap("fallback[0].address", "must be an address that other hosts can have",
+          fallback=[{"address": "127.0.0.1", "port": 80}]),
+    _smap("balancing.hashKey", "a Header, Cookie or QueryParameter needs a name",
+          balancing={"algorithm": "ConsistentHash", "hashKey": {"type": "Header"}}),
+    _smap("balancing.hashKey", "a Header, Cookie or QueryParameter needs a name",
+          balancing={"algorithm": "ConsistentHash", "hashKey": {"type": "URI", "name": "x"}}),
+    _smap("balancing.keepalive.timeout", "must be from 1s to 1h",
+          balancing={"keepalive": {"timeout": "2h"}}),
+    _smap("health.failTimeout", "must be from 1s to 1h", health={"failTimeout": "0s"}),
+    _smap("timeouts.connect", "must be from 50ms to 75s", timeouts={"connect": "2m"}),
+    _smap("timeouts.read", "should match", timeouts={"read": "1 minute"}),
+    _smap("retries.conditions[0]", "Unsupported value", retries={"conditions": ["non_idempotent"]}),
+    _smap("retries.attempts", "should be less than or equal to 10", retries={"attempts": 11}),
+    _smap("maxBodySize", "should match", maxBodySize="10 MB"),
+    _smap("gzip.types[0]", "should match", gzip={"types": ["text"]}),
+    _smap("requestHeaders.remove", "a header can't be both set and removed",
+          requestHeaders={"set": [{"name": "X-A", "value": "1"}], "remove": ["x-a"]}),
+    _smap("requestHeaders.set", "a header can be set once; its case does not matter",
+          requestHeaders={"set": [{"name": n, "value": "1"} for n in ("X-A", "x-a")]}),
+    _smap("responseHeaders.set", "nginx sets these itself",
+          responseHeaders={"set": [{"name": "Connection", "value": "x"}]}),
+    _smap("requestHeaders.remove", "nginx sets these itself", requestHeaders={"remove": ["Host"]}),
+    _smap("requestHeaders.set[0].value", "should match",
+          requestHeaders={"set": [{"name": "X-A", "value": "a\nb: c"}]}),
+    _smap("", "replacePrefix needs a path of type Prefix", replacePrefix="/",
+          path={"type": "Exact", "value": "/a"}),
+    _smap("", "replacePrefix needs a path of type Prefix", replacePrefix="/",
+          backendProtocol="GRPC"),
+    _smap("snippet", "field not declared in schema", snippet="return 200;"),
+    _listener("", "http2, httpsRedirect and realIp are for", protocol="TCP", http2=True),
+    _listener("", "http2, httpsRedirect and realIp are for", protocol="UDP", httpsRedirect={}),
+    _listener("", "http2, httpsRedirect and realIp are for", protocol="TCP", realIp=TRUSTED),
+    _listener("", "UDP has no PROXY protocol", protocol="UDP", proxyProtocol=TRUSTED),
+    _listener("", "the format combined is for listeners that speak HTTP", protocol="TCP",
+              accessLog={"format": "combined"}),
+    _listener("", "not from both", proxyProtocol=TRUSTED, realIp=TRUSTED),
+    _listener("", "format own needs a template", accessLog={"format": "own"}),
+    _listener("", "format own needs a template", accessLog={"template": "$status"}),
+    _listener("realIp.trustedSources[0]", "must be a network such as 10.0.0.0/8",
+              realIp={"trustedSources": ["10.0.0.1/8"]}),
+    _listener("proxyProtocol.trustedSources[0]", "must be a network such as 10.0.0.0/8",
+              proxyProtocol={"trustedSources": ["10.0.0.0/33"]}),
+    _listener("port", "should be less than or equal to 65535", port=65536),
+    _listener("allowedHostnames[0]", "should match", allowedHostnames=["*.*"]),
+    _nlb("listeners", "each port can be used by one listener only",
+         listeners=[LISTENER, {"name": "tcp", "protocol": "TCP", "port": 80}]),
+    _nlb("listeners", "port 9901 is taken by the agent", listeners=[{"name": "a", "port": 9901}]),
+    _nlb("ipFamilies[0]", "Unsupported value", ipFamilies=["IPv5"]),
+    _nlb("reload", "keepaliveGrace must be less than shutdownTimeout",
+         reload={"keepaliveGrace": "30s"}),
+    _nlb("reload.minInterval", "must be from 0s to 1h", reload={"minInterval": "2h"}),
+    _nlb("consul", "tokenSecretRef is for an address of your own",
+         consul={"tokenSecretRef": {"name": "token"}}),
+    _nlb("deployment.resources.limits.memory", "should match",
+         deployment={"resources": {"limits": {"memory": "lots"}}}),
+    _nlb("deployment.podTemplate.labels.team", "should match",
+         deployment={"podTemplate": {"labels": {"team": "a team"}}}),
+)  # fmt: skip
