@@ -639,3 +639,14 @@ def test_clients_need_a_certificate(feature: Load):
     )
     for client in (None, issued("stranger")):
         assert greet(nginx.ports["mqtt"], None, send=b"hello\n", client=client).said == b""
+
+
+def test_mappings_of_other_namespaces_share_a_host(feature: Load):
+    nginx = feature("namespaces")
+    assert [nginx.backend(path) for path in ("/", "/cart", "/cart/1", "/carts")] == [1, 2, 2, 1]
+
+
+def test_chosen_instances_are_served(feature: Load):
+    nginx = feature("chosen-instances")
+    assert {nginx.backend() for _ in range(20)} == {1, 4}
+    assert set(nginx.http) == {1, 4}

@@ -23,7 +23,8 @@ from consul_nginx.model.history import advance
 from consul_nginx.model.kubernetes import LoadBalancer
 from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.plan.authorities import authorities_of
-from consul_nginx.plan.load_balancer import Plan
+from consul_nginx.plan.load_balancer import Plan, bound
+from consul_nginx.plan.permissions import Permissions
 from consul_nginx.resources.load_balancer import parse_load_balancer
 from consul_nginx.resources.service_mapping import parse_service_mapping
 from unit.factories import planned
@@ -47,6 +48,7 @@ class Feature:
     load_balancer: LoadBalancer
     mappings: tuple[ServiceMapping, ...]
     manifests: tuple[Manifest, ...]
+    namespace_labels: Mapping[str, Mapping[str, str]]
     consul: Recorded
     earlier: tuple[tuple[float, Recorded], ...] = ()
 
@@ -54,13 +56,22 @@ class Feature:
     def read(cls, name: str, *, ports: Mapping[str, int] = _AS_WRITTEN) -> Feature:
         """``ports``: other ones for listeners, by name."""
         raws = [_stored(raw, position) for position, raw in enumerate(manifests(name))]
+        labels = {
+            raw["metadata"]["name"]: raw["metadata"].get("labels", {})
+            for raw in raws
+            if raw["kind"] == "Namespace"
+        }
         [raw] = [raw for raw in raws if raw["kind"] == "LoadBalancer"]
         for listener in raw["spec"]["listeners"]:
             listener["port"] = ports.get(listener["name"], listener["port"])
         load_balancer = parse_load_balancer(raw)
         mappings = [parse_service_mapping(raw) for raw in raws if raw["kind"] == "ServiceMapping"]
         assert isinstance(load_balancer, LoadBalancer), load_balancer
-        valid = tuple(item for item in mappings if isinstance(item, ServiceMapping))
+        valid = tuple(
+            bound(mapping=item, load_balancer=load_balancer)
+            for item in mappings
+            if isinstance(item, ServiceMapping)
+        )
         assert len(valid) == len(mappings), mappings
         consul = parse_snapshot((GOLDEN / name / "consul.json").read_text())
         objects = tuple(Manifest(file="manifest.yaml", raw=raw) for raw in raws)
@@ -72,6 +83,7 @@ class Feature:
             load_balancer=load_balancer,
             mappings=valid,
             manifests=objects,
+            namespace_labels=labels,
             consul=consul,
             earlier=tuple((at, parse_snapshot(path.read_text())) for at, path in sorted(earlier)),
         )
@@ -93,6 +105,7 @@ class Feature:
             now=NOW,
             certificates=certificates_of(self.load_balancer, self.secrets, found).usable,
             authorities=found,
+            permissions=Permissions(namespace_labels=self.namespace_labels),
         )
         rejected = [verdict for _, verdict in plan.mappings if not verdict.accepted.is_true]
         assert not rejected, rejected

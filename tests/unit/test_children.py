@@ -11,6 +11,7 @@ from consul_nginx.kube.nginx_pod import NginxImage
 from consul_nginx.kube.ownership import refuse_foreign
 from consul_nginx.model.encoding import Content
 from unit.factories import load_balancer
+from unit.features import GOLDEN, Feature
 
 IMAGE = NginxImage(name="registry.example.com/consul-nginx:1")
 
@@ -23,9 +24,20 @@ def pod_template(**spec):
     return objects(**spec)[-1]["spec"]["template"]
 
 
-def test_golden(repository, request):
-    path = repository / "tests/unit/golden/data-plane.yaml"
-    text = yaml.dump_all(objects(), sort_keys=False, Dumper=_WithoutAliases)
+def test_golden(request):
+    compare(request, GOLDEN / "data-plane.yaml", objects())
+
+
+@pytest.mark.parametrize("name", sorted(p.parent.name for p in GOLDEN.glob("*/kubernetes.yaml")))
+def test_the_golden_folders_that_are_about_pods(request, name):
+    """What differs from data-plane.yaml: how traffic gets to the pods, and what runs them."""
+    every = data_plane(load_balancer=Feature.read(name).load_balancer, image=IMAGE)
+    told = [item for item in every if item["kind"] in ("Service", "Deployment", "DaemonSet")]
+    compare(request, GOLDEN / name / "kubernetes.yaml", told)
+
+
+def compare(request, path, found):
+    text = yaml.dump_all(found, sort_keys=False, Dumper=_WithoutAliases)
     if request.config.getoption("--update-golden"):
         path.write_text(text)
     assert path.read_text() == text
