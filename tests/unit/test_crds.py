@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from consul_nginx.resources.crds import manifests
+from unit.refusals import REFUSALS
 
 # Kubernetes says itself what these are.
 OF_EVERY_OBJECT = {".apiVersion", ".kind", ".metadata"}
@@ -62,3 +63,17 @@ def test_no_name_and_no_value_is_something_else_in_yaml(schema):
     }
     # Values of status are written by programs.
     assert {word for word in words if is_another_thing_in_yaml(word)} <= {"True", "False"}
+
+
+@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
+def test_every_rule_has_somebody_who_breaks_it(schema):
+    """But for names of objects (tests/cluster/test_bad_input.py), and once for all durations."""
+    rules = [
+        rule["message"]
+        for path, node in nodes(schema)
+        for rule in node.get("x-kubernetes-validations", ())
+        if path and not rule["rule"].startswith("duration(self) >= ")
+    ]
+    assert rules
+    broken = [refusal.words for refusal in REFUSALS]
+    assert [text for text in rules if not any(words in text for words in broken)] == []
