@@ -53,6 +53,7 @@ def test_the_order_of_tags_and_host_names_does_not_matter():
         ({"backends": [{"service": "../../kv/secret"}]}, "spec.backends[0].service"),
         ({"backends": [{"service": "a", "tags": ['x"; }']}]}, "spec.backends[0].tags[0]"),
         ({"backends": []}, "spec.backends"),
+        ({"backends": [{"service": "a", "filter": "Service.Port = 1"}]}, "spec.backends[0].filter"),
         ({"listener": "HTTP"}, "spec.listener"),
         ({"snippet": "return 200;"}, "spec.snippet"),
     ],
@@ -61,6 +62,13 @@ def test_bad_input_is_refused_with_field_and_value(spec, field):
     parsed = parse_service_mapping(mapping_raw(**spec))
     assert isinstance(parsed, Invalid)
     assert field in [problem.field for problem in parsed.problems]
+
+
+def test_a_filter_that_cannot_be_read_is_told_from_where_on():
+    backends = [{"service": "web", "filter": 'Service.Port == 80 && "v2" in Service.Tags'}]
+    parsed = parse_service_mapping(mapping_raw(backends=backends))
+    assert isinstance(parsed, Invalid)
+    assert "can't be read from '&& \"v2\" in Service.Tags' on" in str(parsed.problems[0])
 
 
 def test_two_listeners_on_one_port_are_refused():

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from consul_nginx.commands.filter_grammar import (
+from consul_nginx.consul.fields import field_of
+from consul_nginx.model.filter_grammar import (
     Comparison,
     Filter,
     FilterError,
@@ -20,7 +21,6 @@ from consul_nginx.commands.filter_grammar import (
     Selector,
     parse,
 )
-from consul_nginx.consul.fields import field_of
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from consul_nginx.commands.filter_grammar import Filter, FilterError
 from consul_nginx.commands.filters import parse_filter
 from consul_nginx.consul.fields import MalformedError, field_of
 from consul_nginx.consul.health import parse_instances
 from consul_nginx.model.consul import Observation, ServiceQuery
+from consul_nginx.model.filter_grammar import Filter, FilterError
 
 Entries = list[Any]
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from consul_nginx.model import mapping as model
 from consul_nginx.model.addresses import is_routable
 from consul_nginx.model.consul import ServiceQuery
+from consul_nginx.model.filter_grammar import FilterError, parse
 from consul_nginx.model.names import MAX_SERVICE_NAME, SERVICE_NAME
 from consul_nginx.resources.base import FieldError, SpecModel
 from consul_nginx.resources.matching import PATH_CHARACTERS
@@ -21,7 +22,20 @@ ConsulTag = Annotated[
 ConsulName = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9_-]+$", min_length=1, max_length=64)
 ]
-ConsulFilter = Annotated[str, StringConstraints(pattern=r"^[ -~]+$", max_length=512)]
+
+
+def _readable(text: str) -> str:
+    """What Consul could not read is refused here, where the last good form is served on."""
+    try:
+        parse(text, compare=lambda _: bool)
+    except FilterError as error:
+        raise ValueError(f"is no expression of Consul's filter language: {error}") from error
+    return text
+
+
+ConsulFilter = Annotated[
+    str, StringConstraints(pattern=r"^[ -~]+$", max_length=512), AfterValidator(_readable)
+]
 NOT_AN_ADDRESS = "must be an IPv4 or IPv6 address"
 NOT_ROUTABLE = "must be an address that other hosts can have, not loopback or link-local"
 
