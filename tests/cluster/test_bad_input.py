@@ -8,8 +8,10 @@ import pytest
 
 from cluster.harness.report import HarnessError
 from cluster.support.shop import HOST
+from cluster.support.tenant import Tenant
 from cluster.support.traffic import ask
 from cluster.support.waiting import wait_for
+from consul_nginx.model.registration import META_POD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -221,3 +223,52 @@ def test_a_mapping_may_have_a_dot_in_its_name(shop: Shop, write):
         lambda: shop.condition("smap", "shop.example.com", "Programmed").get("status") == "True",
         what="it is programmed",
     )
+
+
+def test_a_filter_chooses_and_a_wrong_one_is_told_and_mends_by_itself(
+    cluster: Cluster, shop: Shop, write: Callable[..., str]
+):
+    host, name = "filtered.example.com", shop.app_pods()[0]["metadata"]["name"]
+    tenant = Tenant(cluster=cluster, namespace="shop")
+    chosen = f'Service.Meta["{META_POD}"] == "{name}"'
+
+    def choose(expression: str) -> None:
+        tenant.mapping(
+            "filtered",
+            loadBalancerRef={"name": "edge"},
+            listener="http",
+            hostnames=[host],
+            backends=[{"service": "my-web-server", "filter": expression}],
+        )
+
+    def answering() -> set[str]:
+        return {ask(address=shop.address, host=host, path="/features")[1]["pod"] for _ in range(9)}
+
+    write("filtered", hostname=host)
+    choose(chosen)
+    wait_for(
+        lambda: tenant.condition("smap", "filtered", "Programmed").get("status") == "True",
+        what="it is programmed",
+    )
+    assert answering() == {name}
+
+    choose("Service.Port = 8080")
+    message = tenant.wait_condition("smap/filtered", "Accepted", "Invalid")["message"]
+    assert "spec.backends[0].filter" in message
+    assert "can't be read from '= 8080' on" in message
+    assert answering() == {name}, "what was accepted last is served on"
+
+    choose("Service.Nothing == 1")
+    message = tenant.wait_condition("smap/filtered", "ResolvedRefs", "ConsulRefused")["message"]
+    assert 'filter: Selector "Service.Nothing" is not valid' in message
+
+    choose(chosen)
+    wait_for(
+        lambda: tenant.condition("smap", "filtered", "ResolvedRefs").get("status") == "True",
+        what="Consul answers",
+    )
+    wait_for(
+        lambda: tenant.condition("smap", "filtered", "Programmed").get("status") == "True",
+        what="it is programmed again",
+    )
+    assert answering() == {name}
