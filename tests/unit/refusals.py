@@ -52,6 +52,8 @@ def _listener(field: str, words: str, **listener: Any) -> Refusal:
 
 
 TRUSTED = {"trustedSources": ["10.0.0.0/8"]}
+CA = {"name": "ca"}
+SHOWN = {"certificateRefs": [{"name": "web-tls"}]}
 
 REFUSALS = (
     _smap("hostnames[0]", "should match", hostnames=["Shop.example"]),
@@ -131,9 +133,28 @@ REFUSALS = (
     _smap("cors", "browsers refuse credentials for *",
           cors={"allowOrigins": ["*"], "allowCredentials": True}),
     _smap("cors.allowOrigins[0]", "should match", cors={"allowOrigins": ["shop.example.com"]}),
-    _listener("", "http2, httpsRedirect and realIp are for", protocol="TCP", http2=True),
-    _listener("", "http2, httpsRedirect and realIp are for", protocol="UDP", httpsRedirect={}),
-    _listener("", "http2, httpsRedirect and realIp are for", protocol="TCP", realIp=TRUSTED),
+    _listener("", "http2 and realIp are for listeners that speak HTTP", protocol="TCP", http2=True),
+    _listener("", "httpsRedirect is for listeners that speak HTTP", protocol="UDP",
+              httpsRedirect={}),
+    _listener("", "http2 and realIp are for listeners that speak HTTP", protocol="TCP",
+              realIp=TRUSTED),
+    _listener("", "tls belongs to the protocols HTTPS and TLS", protocol="HTTPS"),
+    _listener("", "tls belongs to the protocols HTTPS and TLS", tls=SHOWN),
+    _listener("", "mode Passthrough is for protocol TLS", protocol="HTTPS",
+              tls={"mode": "Passthrough"}),
+    _listener("", "certificateRefs name what nginx shows", protocol="HTTPS", tls={}),
+    _listener("", "clientValidation needs mode Terminate", protocol="TLS",
+              tls={"mode": "Passthrough", "clientValidation": {"caCertificateRefs": [CA]}}),
+    _smap("", "backendTls is for backendProtocol HTTPS and GRPCS",
+          backendTls={"caCertificateRefs": [CA]}),
+    _smap("backendTls", "verify and caCertificateRefs need each other", backendProtocol="HTTPS",
+          backendTls={"serverName": "web.example"}),
+    _smap("fixedResponse", "what sends clients elsewhere is a redirect", backends=[],
+          fixedResponse={"statusCode": 302}),
+    _smap("balancing.hashKey", "nginx can't look at a cookie or query parameter with a dash",
+          balancing={"algorithm": "ConsistentHash", "hashKey": {"type": "Cookie", "name": "a-b"}}),
+    _smap("limits.requests.key", "nginx can't look at a cookie or query parameter with a dash",
+          limits={"requests": {"rate": 1, "key": {"type": "QueryParameter", "name": "a-b"}}}),
     _listener("", "UDP has no PROXY protocol", protocol="UDP", proxyProtocol=TRUSTED),
     _listener("", "the format combined is for listeners that speak HTTP", protocol="TCP",
               accessLog={"format": "combined"}),

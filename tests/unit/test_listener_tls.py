@@ -68,7 +68,7 @@ def test_names_of_a_tls_listener_belong_to_one_mapping_each():
 def test_a_tls_listener_has_no_paths():
     [found] = conditions(plan(PASSTHROUGH, mapping(listener="x", path={"value": "/a"}))).values()
     assert found.reason == "UnsupportedValue"
-    assert "spec.path: listener x speaks TLS" in found.message
+    assert "spec.path: /a: listener x speaks TLS" in found.message
 
 
 @pytest.mark.parametrize("listener", [PASSTHROUGH, https("a")], ids=["TLS", "HTTPS"])

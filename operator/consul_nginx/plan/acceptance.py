@@ -173,13 +173,19 @@ def _unsupported(*, mapping: ServiceMapping, listener: Listener) -> Condition | 
     if foreign:
         kind = "TCP" if http else "HTTP"
         return _rejected(
-            field=", ".join(foreign),
+            field=", ".join(_with_value(name, mapping) for name in foreign),
             why=(
                 f"listener {listener.name} speaks {listener.protocol}, and that is for {kind}; "
                 f"leave it out, or name a listener that speaks {kind}"
             ),
         )
     return None
+
+
+def _with_value(name: str, mapping: ServiceMapping) -> str:
+    """A field as people find it; what it says where that is short."""
+    values = {"spec.hostnames": ", ".join(mapping.hostnames), "spec.path": str(mapping.path)}
+    return f"{name}: {values[name]}" if name in values else name
 
 
 def _rejected(*, field: str, why: str) -> Condition:
