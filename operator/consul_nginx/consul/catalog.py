@@ -22,8 +22,9 @@ from consul_nginx.model.consul import ConsulSource, Observation, ServiceQuery, S
 
 _log = logging.getLogger(__name__)
 
-# Of the 200 connections that Consul allows; the rest is for bells, sweeps and confirmations.
-MAX_BLOCKING = 150
+# Of the 200 connections that Consul allows; the rest is for bells, sweeps and confirmations, and
+# for what templates ask (``facts.py``).
+MAX_BLOCKING = 130
 SWEEP_PARALLEL = 16
 SWEEP_PAUSE_S = 1.0
 SWEEP_WHEN_QUIET_S = 60.0

@@ -11,8 +11,10 @@ from consul.base import Consul, Response
 
 from consul_nginx.consul.errors import ConsulRefused, ConsulUnavailable
 from consul_nginx.consul.health import parse_instances
+from consul_nginx.consul.questions import asked, value_of
 from consul_nginx.consul.transport import DEFAULT_TIMEOUT_S, Callback, PooledTransport, path_segment
 from consul_nginx.model.consul import Instance, ServiceQuery
+from consul_nginx.model.facts import Question, Value
 
 WAIT_S = 300
 # Consul adds up to wait/16 of jitter to a blocking query.
@@ -68,6 +70,28 @@ class ConsulClient(Consul):  # type: ignore[misc] # python-consul2 has no types
         )
         return answer
 
+    async def fact(
+        self, *, question: Question, index: int = 0, consistent: bool = False
+    ) -> tuple[int, Value]:
+        """Index, 0 where Consul tells none, and answer to a template's question.
+
+        As ``service``.
+        """
+        request = asked(question)
+
+        def read(response: Response) -> tuple[int, Value]:
+            told = "X-Consul-Index" in response.headers
+            return _index(response) if told else 0, value_of(response, asked=request)
+
+        found: tuple[int, Value] = await self._read(
+            read,
+            place=request.place,
+            params=[*request.params, *([("consistent", "")] if consistent else [])],
+            datacenter=question.datacenter,
+            index=index,
+        )
+        return found
+
     async def moved(self, *, place: str, datacenter: str, index: int) -> int:
         """Block until something in ``place`` moves on from ``index``; returns where it is now.
 
@@ -114,6 +138,10 @@ def index_of(response: Response) -> int:
     """The index of an answer, at least 1; raises ``ConsulUnavailable`` for what is no answer."""
     if response.code != HTTPStatus.OK:
         raise not_consuls(response)
+    return _index(response)
+
+
+def _index(response: Response) -> int:
     try:
         return max(int(response.headers["X-Consul-Index"]), 1)
     except (ValueError, LookupError) as error:

@@ -12,6 +12,7 @@ from consul_nginx.consul.client import Answer, ConsulClient
 from consul_nginx.consul.errors import ConsulRefused
 from consul_nginx.consul.transport import PooledTransport
 from consul_nginx.model.consul import ConsulSource, ServiceQuery
+from consul_nginx.model.facts import Question, Value
 
 ReadToken = Callable[[str, str, str], Awaitable[str]]
 
@@ -47,6 +48,19 @@ class ConsulSources:
             return await client.service(query=query, index=index, consistent=consistent)
         except ConsulRefused:
             self._clients.pop(query.source, None)
+            raise
+
+    async def fact(
+        self, *, question: Question, index: int = 0, consistent: bool = False
+    ) -> tuple[int, Value]:
+        """See ``ConsulClient.fact``."""
+        if not question.source.address:
+            return await self._own.fact(question=question, index=index, consistent=consistent)
+        client = await self._client(question.source)
+        try:
+            return await client.fact(question=question, index=index, consistent=consistent)
+        except ConsulRefused:
+            self._clients.pop(question.source, None)
             raise
 
     async def moved(self, *, place: str, source: ConsulSource, datacenter: str, index: int) -> int:
