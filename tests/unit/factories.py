@@ -11,6 +11,7 @@ from consul_nginx.model.consul import Health, Instance, Observation, Snapshot
 from consul_nginx.model.health import HealthPolicy
 from consul_nginx.model.kubernetes import LoadBalancer
 from consul_nginx.model.mapping import ServiceMapping
+from consul_nginx.model.template import OwnText
 from consul_nginx.plan.acceptance import accept
 from consul_nginx.plan.endpoints import EndpointSelection
 from consul_nginx.plan.health import decide
@@ -92,12 +93,14 @@ def planned(
     now: float = 0.0,
     certificates: Mapping[str, Certificate] | None = None,
     authorities: Mapping[Authority, AuthorityFinding] | None = None,
+    own: tuple[OwnText, ...] = (),
 ) -> Plan:
     acceptance = accept(
         load_balancer=load_balancer,
         mappings=mappings,
         remembered=remembered or {},
         permissions=permissions or Permissions(),
+        templates=tuple(one.use for one in own),
     )
     return plan_load_balancer(
         load_balancer=load_balancer,
@@ -106,6 +109,7 @@ def planned(
         now=now,
         certificates=certificates or {},
         authorities=authorities or {},
+        own=own,
     )
 
 

@@ -18,6 +18,8 @@ from consul_nginx.model.facts import (
     TreeQuery,
 )
 from consul_nginx.nginx.own.environment import environment
+from consul_nginx.nginx.own.filters import FILTERS
+from consul_nginx.nginx.own.functions import Functions
 from consul_nginx.nginx.own.outcome import Failure, Outcome
 from consul_nginx.nginx.own.rendering import MAX_SOURCE_BYTES, MAX_TEXT_BYTES
 from consul_nginx.nginx.own.wire import (
@@ -85,6 +87,12 @@ def test_what_a_call_asks_and_that_it_waits_for_the_answer(call, query):
     outcome = rendered(f"{{% set x = {call} %}}done")
     assert outcome == Outcome(asked=frozenset({query}), unanswered=frozenset({query}))
     assert decode_outcome(encode_outcome(outcome)) == outcome
+
+
+def test_every_function_and_every_filter_stands_in_the_page(repository):
+    page = (repository / "docs" / "own-templates.md").read_text(encoding="utf-8")
+    for name in (*Functions(answers={}, prefixes=None).named(), *FILTERS):
+        assert f"`{name}" in page, name
 
 
 def test_what_is_asked_with_the_answers_of_what_was_asked_before_is_found_step_by_step():
@@ -234,6 +242,38 @@ def test_helpers_that_replace_those_of_consul_template():
         )
         == "a1b2"
     )
+
+
+TABLE = [
+    ('service("web") | groupby("ServiceMeta.env", default="") | map("first") | join(",")', ",prod"),
+    ('service("web") | selectattr("Node", "eq", "node-1") | map(attribute="Port") | first', "8080"),
+    ('1 if "v2" in service("web")[0].Tags else 0', "1"),
+    ('"7" | int + 1', "8"),
+    ('"a.b" | replace(".", "_")', "a_b"),
+    ("[3, 2] | min", "2"),
+    ('"%03d" | format(7)', "007"),
+    ('"Ab" | lower ~ "Ab" | upper', "abAB"),
+    ('tree("shop") | map(attribute="Key") | map("replace", "/", ".") | join(",")', "a,b.c"),
+    ('"a/b".split("/") | last', "b"),
+    ("range(3) | join", "012"),
+]
+
+
+@pytest.mark.parametrize(("expression", "printed"), TABLE)
+def test_what_the_page_offers_in_place_of_a_function_works(expression, printed):
+    instances = entry(Tags=["v2"]), entry("10.244.1.6", ServiceMeta={"env": "prod"})
+    answers = service("web", *instances), tree("shop/", **{"a": "1", "b/c": "2"})
+    assert text(f"{{{{ {expression} }}}}", *answers) == printed
+
+
+def test_values_are_collected_in_a_namespace_and_printed_by_a_macro():
+    source = (
+        "{% set found = namespace(ports=[]) %}"
+        '{% for s in service("web") %}{% set found.ports = found.ports + [s.Port] %}{% endfor %}'
+        "{% macro listed(ports) %}{% for p in ports %}{{ p }}; {% endfor %}{% endmacro %}"
+        "{{ listed(found.ports) | trusted }}"
+    )
+    assert text(source, service("web", entry(), entry(port=81))) == "8080; 81; "
 
 
 def test_a_request_arrives_as_it_was_sent():

@@ -57,7 +57,7 @@ def asked(question: Question) -> Asked:
                 place=f"health/service/{path_segment(service)}",
                 # As ``ConsulClient.service``: not out of a stream, which may be 100 ms behind.
                 params=[("near", "_agent"), *(("tag", tag) for tag in tags)],
-                read=_entries,
+                read=parse_entries,
                 right="service:read and node:read",
             )
         case KeyQuery(key=key):
@@ -109,7 +109,7 @@ def _kv_path(key: str) -> str:
     return quote(key, safe="/")
 
 
-def _entries(raw: Any) -> tuple[Entry, ...]:
+def parse_entries(raw: Any) -> tuple[Entry, ...]:
     """Instances, sorted; one that can't be read costs no other."""
     return tuple(sorted(filter(None, map(_entry, _list(raw)))))
 

@@ -14,13 +14,16 @@ from consul_nginx.handlers.watching import Feed, watching
 from consul_nginx.kube.children import LABEL_LOAD_BALANCER
 from consul_nginx.kube.client import (
     CHILD_KINDS,
+    CONFIG_MAP,
     LOAD_BALANCER,
     NAMESPACE,
     POD,
     SERVICE_MAPPING,
     Kind,
 )
+from consul_nginx.kube.templates import TEMPLATE_SELECTOR
 from consul_nginx.loops.store import Store
+from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.settings import OperatorSettings
 
 
@@ -53,6 +56,15 @@ async def run(settings: OperatorSettings) -> None:
                     label_selector=LABEL_LOAD_BALANCER,
                 )
             )
+            if settings.policy.templates:
+                await stack.enter_async_context(
+                    watching(
+                        namespace=namespace,
+                        feeds={CONFIG_MAP: _templates_feed(runtime)},
+                        kinds_exist=_served(runtime),
+                        label_selector=TEMPLATE_SELECTOR,
+                    )
+                )
             if runtime.registering is not None:
                 await stack.enter_async_context(
                     watching(
@@ -87,6 +99,17 @@ def _feed(*, runtime: Runtime, store: Store[Any]) -> Feed:
         store.put(raw)
         if event is None:
             runtime.relist.ask()
+
+    return feed
+
+
+def _templates_feed(runtime: Runtime) -> Feed:
+    """The ConfigMap itself is read when it is needed: an event only tells that it changed."""
+
+    def feed(_event: str | None, raw: Mapping[str, Any]) -> None:
+        metadata = raw["metadata"]
+        ref = ObjectRef(namespace=metadata["namespace"], name=metadata["name"])
+        runtime.template_changed(ref)
 
     return feed
 

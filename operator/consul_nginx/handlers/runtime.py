@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 
 from consul_nginx.consul.catalog import Catalog
+from consul_nginx.consul.facts import FactWatches
 from consul_nginx.handlers.consuls import Consuls, consuls
 from consul_nginx.handlers.http import serve
 from consul_nginx.handlers.lists import RESOURCES_PERIOD_S, ResourceLists
@@ -23,6 +24,7 @@ from consul_nginx.handlers.relist import Relist
 from consul_nginx.kube.client import Kind, KubeClient, connect
 from consul_nginx.kube.data_plane import DataPlane
 from consul_nginx.kube.nginx_pod import NginxImage
+from consul_nginx.kube.templates import TemplateStore
 from consul_nginx.loops.batching import Batcher
 from consul_nginx.loops.certificates import (
     Authorities,
@@ -34,6 +36,7 @@ from consul_nginx.loops.consul_tokens import ConsulTokens
 from consul_nginx.loops.events import Events
 from consul_nginx.loops.lead import AlwaysLeading, LeaseElector
 from consul_nginx.loops.load_balancers import LoadBalancers
+from consul_nginx.loops.own_templates import OwnTemplates
 from consul_nginx.loops.queue import WorkQueue
 from consul_nginx.loops.reports import Reports
 from consul_nginx.loops.resources import Resources
@@ -49,8 +52,10 @@ from consul_nginx.metrics import (
     tell_of_lead,
 )
 from consul_nginx.model.consul import ServiceQuery
+from consul_nginx.model.facts import Question
 from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.plan.survey import NONE_GONE
+from consul_nginx.sandbox.renderer import Renderer
 from consul_nginx.settings import OperatorSettings
 
 _log = logging.getLogger(__name__)
@@ -68,7 +73,8 @@ class Runtime:
     """What the kopf handlers feed, and the client that they share.
 
     ``registering`` is None when nothing is registered. ``knows`` says whether an object of a
-    LoadBalancer is as we left it, ``repair`` has it applied anew.
+    LoadBalancer is as we left it, ``repair`` has it applied anew; ``template_changed`` is told of
+    ConfigMaps with templates.
     """
 
     kube: KubeClient
@@ -77,6 +83,7 @@ class Runtime:
     registering: Registering | None
     knows: Callable[[Kind, Mapping[str, Any], ObjectRef], bool]
     repair: Callable[[ObjectRef], None]
+    template_changed: Callable[[ObjectRef], None]
 
 
 @asynccontextmanager
@@ -117,11 +124,28 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
             for ref in load_balancers.asking(query):
                 batcher.changed(ref)
 
+        def fact_changed(question: Question) -> None:
+            for ref in own_templates.asking(question):
+                batcher.changed(ref)
+
+        def template_changed(source: ObjectRef) -> None:
+            for ref in own_templates.changed(source):
+                to_do.add(ref)
+
         catalog = Catalog(reader=consul.sources, changed=consul_changed)
         certificates = Certificates(
             look=partial(certificate_in, kube=kube), changed=batcher.changed
         )
         authorities = Authorities(look=partial(authorities_in, kube=kube), changed=batcher.changed)
+        watches = FactWatches(reader=consul.sources, changed=fact_changed)
+        renderer = Renderer()
+        stack.push_async_callback(renderer.close)
+        own_templates = OwnTemplates(
+            store=TemplateStore(kube=kube),
+            renderer=renderer,
+            watches=watches,
+            policy=settings.policy,
+        )
         load_balancers = LoadBalancers(
             kube=kube,
             lead=lead,
@@ -131,6 +155,7 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
             authorities=authorities,
             batcher=batcher,
             policy=settings.policy,
+            own_templates=own_templates,
             nginx_image=NginxImage(
                 name=settings.nginx_image, pull_secrets=settings.nginx_image_pull_secrets
             ),
@@ -187,8 +212,9 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
                     )
                 workers.create_task(resync())
 
-        _register_gauges(catalog=catalog, resources=resources)
+        _register_gauges(catalog=catalog, watches=watches, resources=resources)
         stack.push_async_callback(catalog.close)
+        stack.push_async_callback(watches.close)
         if isinstance(lead, LeaseElector):
             stack.push_async_callback(lead.release)
             tasks.start(lead.run())
@@ -203,7 +229,7 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
         await stack.enter_async_context(
             serve(
                 port=settings.http_port,
-                healthy=lambda: tasks.crashed() or catalog.crashed(),
+                healthy=lambda: tasks.crashed() or catalog.crashed() or watches.crashed(),
                 ready=lambda: None if resources.synced else "resources are not listed yet",
             )
         )
@@ -214,6 +240,7 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
             registering=registering,
             knows=lambda kind, raw, ref: load_balancers.knows(kind=kind, raw=raw, ref=ref),
             repair=repair,
+            template_changed=template_changed,
         )
 
 
@@ -274,9 +301,9 @@ class _Tasks:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def _register_gauges(*, catalog: Catalog, resources: Resources) -> None:
-    CONSUL_WATCHES.set_function(lambda: catalog.watched)
-    CONSUL_WATCHES_FAILING.set_function(lambda: catalog.failing)
+def _register_gauges(*, catalog: Catalog, watches: FactWatches, resources: Resources) -> None:
+    CONSUL_WATCHES.set_function(lambda: catalog.watched + watches.watched)
+    CONSUL_WATCHES_FAILING.set_function(lambda: catalog.failing + watches.failing)
     CONSUL_DATA_AGE.set_function(lambda: catalog.age)
     REJECTED_OBJECTS.count = resources.rejected
     BUILD_INFO.labels(

@@ -25,6 +25,7 @@ from consul_nginx.loops.children import Children
 from consul_nginx.loops.held import hold, with_held
 from consul_nginx.loops.lead import Lead
 from consul_nginx.loops.memory import Memory, Remembered
+from consul_nginx.loops.own_templates import OwnTemplates
 from consul_nginx.loops.refusals import Refusals
 from consul_nginx.loops.resources import Resources
 from consul_nginx.model.bundle import Bundle
@@ -38,7 +39,8 @@ from consul_nginx.model.pods import PodRejection
 from consul_nginx.model.policy import Policy
 from consul_nginx.model.verdict import Condition, accepted
 from consul_nginx.nginx.certificates import certificate_file
-from consul_nginx.nginx.render import listener_file, render
+from consul_nginx.nginx.own.choice import Templates, chosen
+from consul_nginx.nginx.render import listener_file, own_file, render
 from consul_nginx.nginx.substitute import Substituted, structure_of, substitute
 from consul_nginx.plan.acceptance import Acceptance, accept, with_stand_in
 from consul_nginx.plan.authorities import Findings, authorities_of, problems_of_clients
@@ -50,7 +52,8 @@ from consul_nginx.plan.load_balancer import (
     listener_id,
     plan_load_balancer,
 )
-from consul_nginx.plan.permissions import Permissions, consul_objection
+from consul_nginx.plan.own_templates import conditions, uses
+from consul_nginx.plan.permissions import Permissions, consul_objection, template_objection
 from consul_nginx.plan.survey import GonePods
 from consul_nginx.resources.base import Invalid, invalid
 
@@ -65,7 +68,7 @@ class Programme:
     ``accepted`` is the verdict on the LoadBalancer itself: when it is a rejection, an earlier form
     of it was planned; ``load_balancer`` is the form that was. ``contained`` says for each object,
     by uid, its generation and the first revision with it. ``rejected`` has the listeners that nginx
-    refused, and why.
+    refused, and why; ``templates`` what keeps templates from having a text.
     """
 
     accepted: Condition
@@ -75,6 +78,7 @@ class Programme:
     paused: bool
     bundle: Bundle
     rejected: Mapping[str, str]
+    templates: tuple[Condition, ...]
     revision: int
     written_at: float
     contained: Mapping[str, tuple[int, int]]
@@ -107,6 +111,7 @@ class _Gathered:
     written: Written
     gone: GonePods
     now: float
+    templates: Templates
 
 
 class LoadBalancers:
@@ -127,6 +132,7 @@ class LoadBalancers:
         authorities: Authorities,
         batcher: Batcher,
         policy: Policy,
+        own_templates: OwnTemplates,
         nginx_image: NginxImage,
         gone: Callable[[Collection[PodMark]], GonePods],
         clock: Callable[[], float] = time.time,
@@ -141,6 +147,7 @@ class LoadBalancers:
         self._authorities = authorities
         self._batcher = batcher
         self._policy = policy
+        self._own_templates = own_templates
         self._bundles = BundleStore(kube=kube)
         self._programmes: dict[ObjectRef, Programme] = {}
         self._refusals: dict[ObjectRef, str] = {}
@@ -224,6 +231,7 @@ class LoadBalancers:
             now=gathered.now,
             certificates=gathered.certificates.usable,
             authorities=gathered.authorities,
+            own=gathered.templates.in_force,
         )
         holding = hold(
             observations=gathered.snapshot,
@@ -269,6 +277,7 @@ class LoadBalancers:
     def forget_observed(self, ref: ObjectRef) -> None:
         """Read and apply everything anew next time: hand edits are found by that."""
         self._bundles.forget(ref)
+        self._own_templates.forget_observed(ref)
         self._children.forget(ref)
         self._memory.forget(ref)
 
@@ -281,7 +290,7 @@ class LoadBalancers:
         return self._bundles.knows(raw, ref)
 
     def asking(self, query: ServiceQuery) -> frozenset[ObjectRef]:
-        """LoadBalancers that an answer to ``query`` concerns."""
+        """LoadBalancers whose mappings an answer to ``query`` concerns."""
         return frozenset(ref for ref, queries in self._queries.items() if query in queries)
 
     async def _gather(self, ref: ObjectRef) -> _Gathered | None:
@@ -299,6 +308,13 @@ class LoadBalancers:
         if not self._can_be_served(load_balancer, uid=stored.value.meta.uid):
             self._programmes.pop(ref, None)
             return None
+        written = await self._bundles.read(load_balancer)
+        templates = chosen(
+            own=await self._own_templates.render(load_balancer),
+            written=written.files,
+            refused=self._refused.refused(ref),
+            proven=self._proven.get(ref, memory.state.proven),
+        )
         mappings = self._resources.mappings_of(ref)
         valid = tuple(
             bound(mapping=mapping, load_balancer=load_balancer) for mapping in mappings.valid
@@ -313,6 +329,7 @@ class LoadBalancers:
             mappings=valid,
             remembered=remembered,
             permissions=self._permissions(),
+            templates=tuple(one.use for one in templates.in_force),
         )
         found = await self._secrets.findings(
             ref, [ObjectRef(namespace=ref.namespace, name=n) for n in secrets_of(load_balancer)]
@@ -322,7 +339,6 @@ class LoadBalancers:
         authorities = await self._authorities.findings(ref, named)
         self._ask(ref, acceptance.queries)
         await self._catalog.heard(acceptance.queries, patience=FIRST_ANSWER_PATIENCE_S)
-        written = await self._bundles.read(load_balancer)
         # From here on without a pause: what comes later has it reconciled once more.
         snapshot = self._snapshot(acceptance.queries, held=memory.state.held)
         marks = _marks(snapshot)
@@ -350,6 +366,7 @@ class LoadBalancers:
             written=written,
             gone=self._gone(marks.values()),
             now=self._clock(),
+            templates=templates,
         )
 
     def _snapshot(
@@ -362,8 +379,11 @@ class LoadBalancers:
         """``Accepted`` of a LoadBalancer."""
         if isinstance(load_balancer, Invalid):
             return invalid(load_balancer)
-        objection = consul_objection(load_balancer=load_balancer, policy=self._policy)
-        return objection or accepted()
+        return (
+            consul_objection(load_balancer=load_balancer, policy=self._policy)
+            or template_objection(load_balancer=load_balancer, policy=self._policy)
+            or accepted()
+        )
 
     def _can_be_served(
         self, load_balancer: LoadBalancer | None, *, uid: str
@@ -384,6 +404,7 @@ class LoadBalancers:
         """The LoadBalancer is gone."""
         self.forget_observed(ref)
         self._children.forget_all(ref)
+        self._own_templates.forget(ref)
         self._programmes.pop(ref, None)
         self._pods.pop(ref, None)
         self._proven.pop(ref, None)
@@ -411,11 +432,18 @@ class LoadBalancers:
             for file in _files_of(listener)
             if file in substituted.reasons
         }
+        rejected |= {
+            use.listener or use.field: substituted.reasons[file]
+            for use in uses(gathered.load_balancer)
+            if (file := own_file(use.id)) in substituted.reasons
+        }
+        rejected |= gathered.templates.refused
+        problems = conditions(gathered.templates.problems, namespace=ref.namespace)
         before = self._programmes.get(ref)
         contained = dict(before.contained) if before is not None else {}
         if bundle.hash == written.hash:
             metas = [item.meta for item in gathered.mappings if item.listener not in rejected]
-            if gathered.accepted.is_true and not rejected:
+            if gathered.accepted.is_true and not rejected and not problems:
                 metas.append(gathered.load_balancer.meta)
             contained = {
                 meta.uid: contained[meta.uid]
@@ -433,6 +461,7 @@ class LoadBalancers:
             plan=plan,
             bundle=bundle,
             rejected=rejected,
+            templates=problems,
             paused=gathered.load_balancer.paused,
             revision=written.revision,
             written_at=time.monotonic(),

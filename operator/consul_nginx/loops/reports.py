@@ -56,6 +56,7 @@ from consul_nginx.plan.status import (
     ready,
     rejected_by_nginx,
     resolved_of_all,
+    template_without_text,
 )
 from consul_nginx.resources.base import Invalid, invalid
 
@@ -186,11 +187,12 @@ class Reports:
             else self._load_balancers.verdict(stored.value)
         )
         rejected_listeners = programme.rejected if programme is not None else {}
+        templates = programme.templates if programme is not None else ()
         programmed_now = (
-            rejected_by_nginx(
-                "; ".join(f"listener {k}: {v}" for k, v in rejected_listeners.items())
-            )
+            rejected_by_nginx("; ".join(f"{_place(k)}: {v}" for k, v in rejected_listeners.items()))
             if rejected_listeners and in_use.is_true
+            else template_without_text(templates)
+            if templates and in_use.is_true
             else programmed(
                 revision=programme.first_revision(meta) if programme is not None else None,
                 pods=pods,
@@ -209,7 +211,9 @@ class Reports:
                 in_use,
                 resolved(
                     certificates=programme.certificates if programme else NO_CERTIFICATES,
-                    of_mappings=resolved_of_all(v.resolved for v in verdicts if v.accepted.is_true),
+                    of_mappings=resolved_of_all(
+                        (*templates, *(v.resolved for v in verdicts if v.accepted.is_true))
+                    ),
                 ),
                 programmed_now,
                 paused()
@@ -348,6 +352,11 @@ def _poll_delay(*, programme: Programme | None, state: DataPlaneState) -> float:
         return POLL_S
     fresh = programme is not None and time.monotonic() - programme.written_at < _FRESH_S
     return POLL_AFTER_WRITE_S if fresh else POLL_NOT_CONFORMING_S
+
+
+def _place(name: str) -> str:
+    """A listener, or a field that stands for several."""
+    return name if name.startswith("spec.") else f"listener {name}"
 
 
 def _unusable(verdict: Condition) -> list[Condition]:

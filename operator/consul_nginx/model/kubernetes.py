@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from consul_nginx.model.config_map import ConfigMapKey
 from consul_nginx.model.consul import ConsulSource
 from consul_nginx.model.listener import Listener
 
@@ -129,7 +130,8 @@ class LoadBalancer:
     """An nginx deployment and the listeners it offers.
 
     ``datacenter`` is that of backends which name none. A paused one is watched and planned, and
-    nothing of it is written.
+    nothing of it is written. ``template`` and ``stream_template`` write what all listeners of
+    nginx's one and other world would be.
     """
 
     meta: Meta
@@ -137,6 +139,8 @@ class LoadBalancer:
     consul: ConsulSource
     datacenter: str
     listeners: tuple[Listener, ...]
+    template: ConfigMapKey | None
+    stream_template: ConfigMapKey | None
     ip_families: tuple[IpFamily, ...]
     allowed_namespaces: AllowedNamespaces
     access: Access

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from consul_nginx.model.config_map import ConfigMapKey
 from consul_nginx.model.tls import ListenerTls
 
 
@@ -79,6 +80,7 @@ class Listener:
     """A port that nginx listens on.
 
     ``allowed_hostnames`` and ``allowed_services`` are patterns; empty ones allow everything.
+    ``template`` writes all of it, instead of mappings.
     """
 
     name: str
@@ -91,3 +93,4 @@ class Listener:
     access_log: AccessLog = AccessLog()
     allowed_hostnames: tuple[str, ...] = ()
     allowed_services: tuple[str, ...] = ()
+    template: ConfigMapKey | None = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from consul_nginx.model.kubernetes import IpFamily, ReloadSettings
-from consul_nginx.model.listener import AccessLog, ClientAddress, HttpsRedirect
+from consul_nginx.model.listener import AccessLog, ClientAddress, HttpsRedirect, Listener
 from consul_nginx.model.mapping import Answer, Balancing, Endpoint, Headers, Health, Path, Traffic
 from consul_nginx.model.secret_files import SecretFile
 from consul_nginx.model.tls import TlsVersion
@@ -17,6 +17,11 @@ class Layer(StrEnum):
 
     HTTP = "http"
     STREAM = "stream"
+
+
+def layer_of(listener: Listener) -> Layer:
+    """The world that a listener is in."""
+    return Layer.HTTP if listener.protocol.is_http else Layer.STREAM
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +154,15 @@ class StreamListener:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OwnPart:
+    """What a user's own template writes; ``text`` None: nginx keeps what it has of it."""
+
+    id: str
+    layer: Layer
+    text: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Configuration:
     """Everything one LoadBalancer's nginx is told."""
 
@@ -159,3 +173,4 @@ class Configuration:
     ip_families: tuple[IpFamily, ...] = (IpFamily.V4,)
     certificates: tuple[CertificateSlot, ...] = ()
     authorities: tuple[AuthoritySlot, ...] = ()
+    own_parts: tuple[OwnPart, ...] = ()

@@ -40,9 +40,9 @@ def render(
 ) -> Bundle:
     """Render a bundle; equal input gives equal bytes.
 
-    An upstream whose endpoints are unknown, and authorities that are, keep their file of
-    ``previous``, the bundle that nginx has now, word for word. Raises ``UnsafeTokenError`` for a
-    value that must not reach nginx: the plan lets none through, so that is a bug.
+    An upstream whose endpoints are unknown, authorities that are, and an own part without a text
+    keep their file of ``previous``, the bundle that nginx has now, word for word. Raises
+    ``UnsafeTokenError`` for a value that must not reach nginx: the plan lets none through, so that is a bug.
     """
     endpoints = [
         (
@@ -65,7 +65,10 @@ def render(
         },
         **{_endpoints_file(upstream): text for upstream, text in endpoints},
     }
-    if configuration.streams:
+    for part in configuration.own_parts:
+        name = own_file(part.id)
+        files[name] = part.text if part.text is not None else previous.get(name, "")
+    if _parts(configuration, Layer.STREAM):
         files[STREAM_UPSTREAMS_FILE] = _upstreams(endpoints, layer=Layer.STREAM)
     files |= {
         certificate_file(slot.id): certificate(slot, layout=layout)
@@ -82,6 +85,11 @@ def render(
 def listener_file(identity: str) -> str:
     """The file of a listener."""
     return f"{LISTENER_PREFIX}{identity}.conf"
+
+
+def own_file(identity: str) -> str:
+    """The file of what a user's own template writes."""
+    return listener_file(f"own-{identity}")
 
 
 def _endpoints_file(upstream: Upstream) -> str:
@@ -104,18 +112,24 @@ def _main(*, configuration: Configuration, layout: Layout) -> str:
         shutdown_timeout=tokens.duration(configuration.reload.shutdown_timeout),
         cors_maps=listeners.cors_maps(configuration),
         hash_file=tokens.file_name(HASH_FILE),
-        http_files=_includes(UPSTREAMS_FILE, configuration.listeners),
-        stream_files=_includes(STREAM_UPSTREAMS_FILE, configuration.streams)
-        if configuration.streams
+        http_files=_includes(UPSTREAMS_FILE, _parts(configuration, Layer.HTTP)),
+        stream_files=_includes(STREAM_UPSTREAMS_FILE, parts)
+        if (parts := _parts(configuration, Layer.STREAM))
         else [],
     )
 
 
-def _includes(
-    upstreams_file: str, served: Sequence[HttpListener | StreamListener]
-) -> list[tokens.Token]:
-    names = (upstreams_file, *(listener_file(item.id) for item in served))
-    return [tokens.file_name(name) for name in names]
+def _parts(configuration: Configuration, layer: Layer) -> list[str]:
+    """Files of one of nginx's worlds."""
+    own = [own_file(part.id) for part in configuration.own_parts if part.layer is layer]
+    served: Sequence[HttpListener | StreamListener] = (
+        configuration.listeners if layer is Layer.HTTP else configuration.streams
+    )
+    return [*own, *(listener_file(item.id) for item in served)]
+
+
+def _includes(upstreams_file: str, parts: Sequence[str]) -> list[tokens.Token]:
+    return [tokens.file_name(name) for name in (upstreams_file, *parts)]
 
 
 def _upstreams(endpoints: Sequence[tuple[Upstream, str]], *, layer: Layer) -> str:

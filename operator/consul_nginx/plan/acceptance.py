@@ -14,7 +14,9 @@ from consul_nginx.model.consul import ServiceQuery
 from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef
 from consul_nginx.model.listener import Listener
 from consul_nginx.model.mapping import Path, ServiceMapping
+from consul_nginx.model.template import TemplateUse
 from consul_nginx.model.verdict import Condition, accepted, rejected
+from consul_nginx.plan.own_templates import objection_to_mappings
 from consul_nginx.plan.permissions import (
     Permissions,
     listener_objection,
@@ -72,13 +74,15 @@ def accept(
     mappings: Iterable[ServiceMapping],
     remembered: Mapping[str, ServiceMapping] = _NOTHING,
     permissions: Permissions = _EVERYTHING,
+    templates: tuple[TemplateUse, ...] = (),
 ) -> Acceptance:
     """Go through the mappings by age: who comes first has what it claims.
 
     The result does not depend on the order of ``mappings``. ``remembered`` has, by uid, the last
     accepted form of mappings that still exist, those that are invalid now included; one whose
     mapping is rejected is tried in the same place of the row. All of them are bound to
-    ``load_balancer`` (``bound``).
+    ``load_balancer`` (``bound``). ``templates`` are those in force, which leave nothing of their
+    listeners to mappings.
     """
     by_name = {listener.name: listener for listener in load_balancer.listeners}
     owners: dict[Claim, ObjectRef] = {}
@@ -95,6 +99,7 @@ def accept(
             return _no_such_listener(mapping=mapping, names=sorted(by_name))
         return (
             policy_objection(mapping=mapping, listener=listener, policy=permissions.policy)
+            or objection_to_mappings(listener, in_force=templates)
             or listener_objection(mapping=mapping, listener=listener)
             or _unsupported(mapping=mapping, listener=listener)
             or _conflict(mapping=mapping, listener=listener, owners=owners)

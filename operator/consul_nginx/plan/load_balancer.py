@@ -20,6 +20,7 @@ from consul_nginx.model.nginx import (
     Configuration,
     HttpListener,
     Layer,
+    OwnPart,
     Proxy,
     Reply,
     Route,
@@ -27,8 +28,10 @@ from consul_nginx.model.nginx import (
     StreamServer,
     Upstream,
     VirtualHost,
+    layer_of,
 )
 from consul_nginx.model.remembered import by_identity
+from consul_nginx.model.template import OwnText
 from consul_nginx.model.verdict import Condition
 from consul_nginx.plan.acceptance import Acceptance, claims, with_stand_in
 from consul_nginx.plan.authorities import Findings, authority_slots, with_authorities
@@ -41,6 +44,7 @@ from consul_nginx.plan.listener_tls import (
     termination,
     with_names_of_certificates,
 )
+from consul_nginx.plan.own_templates import covered
 from consul_nginx.plan.paths import by_precedence, exact_routes
 from consul_nginx.plan.resolution import answered_by_nginx, not_asked, resolved
 from consul_nginx.plan.survey import NONE_GONE, GonePods
@@ -96,13 +100,16 @@ def plan_load_balancer(
     now: float = 0.0,
     certificates: Mapping[str, Certificate] = NO_CERTIFICATES,
     authorities: Findings = NO_AUTHORITIES,
+    own: tuple[OwnText, ...] = (),
 ) -> Plan:
     """Decide what nginx should be, with what was accepted of the mappings (``accept``).
 
     ``now``, in seconds since the epoch, matters where the snapshot tells of what was before.
     ``certificates`` are those that listeners can use, by the name of their Secret
     (``resolve_certificates``), ``authorities`` what mappings verify their backends by.
+    ``own`` are the templates in force, as ``accept`` was told of them.
     """
+    in_force = tuple(one.use for one in own)
     listeners = {listener.name: listener for listener in load_balancer.listeners}
     used = tuple(acceptance.used.values())
     decisions = {
@@ -115,7 +122,7 @@ def plan_load_balancer(
             listeners=tuple(
                 _http_listener(listener=listener, mappings=used, certificates=certificates)
                 for listener in _by_port(listeners.values())
-                if listener.protocol.is_http
+                if listener.protocol.is_http and covered(listener, in_force) is None
             ),
             streams=tuple(
                 _stream_listener(listener=listener, mappings=mappings, certificates=certificates)
@@ -129,6 +136,9 @@ def plan_load_balancer(
             certificates=certificate_slots(load_balancer=load_balancer, usable=certificates),
             authorities=authority_slots(
                 load_balancer=load_balancer, mappings=used, findings=authorities
+            ),
+            own_parts=tuple(
+                OwnPart(id=one.use.id, layer=one.use.layer, text=one.text) for one in own
             ),
         ),
         mappings=tuple(
@@ -205,7 +215,7 @@ def _verdict(
     accepted = with_stand_in(condition, stand_in.meta.generation if stand_in else None)
     if served.group is None:
         return MappingVerdict(accepted=accepted, resolved=answered_by_nginx())
-    decision, layer = decisions[served.group], _layer(listeners[served.listener])
+    decision, layer = decisions[served.group], layer_of(listeners[served.listener])
     known = _told(decision)
     if layer not in known:
         known[layer] = resolved(
@@ -224,10 +234,6 @@ def _verdict(
 def _told(_: GroupDecision) -> dict[Layer, Condition]:
     """``ResolvedRefs`` of a decision; another observation makes another decision."""
     return {}
-
-
-def _layer(listener: Listener) -> Layer:
-    return Layer.HTTP if listener.protocol.is_http else Layer.STREAM
 
 
 def _by_port(listeners: Iterable[Listener]) -> list[Listener]:
@@ -377,7 +383,7 @@ def _upstreams(
     decisions: Mapping[BackendGroup, GroupDecision],
 ) -> tuple[Upstream, ...]:
     wanted = {
-        (_layer(listeners[item.listener]), item.group) for item in used if item.group is not None
+        (layer_of(listeners[item.listener]), item.group) for item in used if item.group is not None
     }
     found = (
         upstream(group=group, layer=layer, selections=decisions[group].selections)

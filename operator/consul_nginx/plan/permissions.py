@@ -13,6 +13,7 @@ from consul_nginx.model.listener import Listener
 from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.model.policy import Policy, Rule, matches
 from consul_nginx.model.verdict import Condition, rejected
+from consul_nginx.plan.own_templates import uses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,32 @@ def consul_objection(*, load_balancer: LoadBalancer, policy: Policy) -> Conditio
             "chart's policy.consulAddresses"
         ),
     )
+
+
+def template_objection(*, load_balancer: LoadBalancer, policy: Policy) -> Condition | None:
+    """What speaks against the templates that a LoadBalancer names."""
+    named, namespace = uses(load_balancer), load_balancer.meta.ref.namespace
+    if not named or policy.template_rules(namespace):
+        return None
+    return rejected(
+        reason="TemplateNotAllowed",
+        message=(
+            f"{named[0].field}: ConfigMap {named[0].source.name}: the operator's policy does not "
+            f"let LoadBalancers of namespace {namespace} have templates of their own; leave it "
+            "out, or have the namespace added to the chart's policy.templates"
+        ),
+    )
+
+
+def readable_prefixes(*, load_balancer: LoadBalancer, policy: Policy) -> tuple[str, ...] | None:
+    """Folders of the KV store that its templates may read; None: all of it.
+
+    Of a Consul that the LoadBalancer names itself it is the LoadBalancer's own token that says it.
+    """
+    if load_balancer.consul.address:
+        return None
+    rules = policy.template_rules(load_balancer.meta.ref.namespace)
+    return tuple(sorted({prefix for rule in rules for prefix in rule.kv_prefixes}))
 
 
 def namespace_objection(

@@ -123,6 +123,16 @@ def rejected_by_nginx(message: str) -> Condition:
     )
 
 
+def template_without_text(problems: tuple[Condition, ...]) -> Condition:
+    """``Programmed`` of a LoadBalancer with a template that can't be rendered at present."""
+    return Condition(
+        type="Programmed",
+        status=Status.FALSE,
+        reason=problems[0].reason,
+        message=f"{'; '.join(item.message for item in problems)}; nginx keeps what it has of it",
+    )
+
+
 def common_rejection(*, digest: str, pods: Iterable[PodReport]) -> PodRejection | None:
     """What every pod says against the bundle with this hash; None while one has no such say.
 

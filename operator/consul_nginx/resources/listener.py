@@ -11,6 +11,7 @@ from consul_nginx.model.variables import STREAM_VARIABLES, VARIABLES, unknown_va
 from consul_nginx.resources.base import FieldError, SpecModel
 from consul_nginx.resources.listener_tls import RULES as TLS_RULES
 from consul_nginx.resources.listener_tls import Tls, listener_tls, tls_problem
+from consul_nginx.resources.template import Template, config_map_key
 from consul_nginx.resources.texts import DnsLabel, Network
 
 FORMAT_MISSING = "format own needs a template, the other formats have none"
@@ -101,7 +102,19 @@ NO_PROXY_PROTOCOL = "UDP has no PROXY protocol"
 COMBINED_IS_HTTP = "the format combined is for listeners that speak HTTP"
 ONE_SOURCE = "the client's address comes from proxyProtocol or from realIp, not from both"
 
+TEMPLATE_WRITES_IT = (
+    "it writes the listener's server blocks: http2, httpsRedirect, proxyProtocol, realIp and "
+    "accessLog belong into it"
+)
+
 RULES: list[JsonValue] = [
+    {
+        "rule": (
+            "!has(self.template) || !((has(self.http2) && self.http2) || has(self.httpsRedirect) "
+            "|| has(self.proxyProtocol) || has(self.realIp) || self.accessLog.format != 'json')"
+        ),
+        "message": f"template: {TEMPLATE_WRITES_IT}",
+    },
     {
         "rule": (
             "self.protocol in ['HTTP', 'HTTPS'] || !((has(self.http2) && self.http2) || "
@@ -179,6 +192,16 @@ class Listener(SpecModel):
         Field(description="Take the client's address from a header of proxies in front."),
     ] = None
     access_log: Annotated[AccessLog, Field(description="What is logged.")] = AccessLog()
+    template: Annotated[
+        Template | None,
+        Field(
+            description=(
+                "Your own template for this listener: its server blocks, with their listen, and "
+                "what they need. It takes the place of mappings. Whoever runs the operator has to "
+                "allow it (chart: policy.templates)."
+            )
+        ),
+    ] = None
     allowed_hostnames: Annotated[
         tuple[Pattern, ...],
         Field(
@@ -220,6 +243,9 @@ class Listener(SpecModel):
             raise FieldError("accessLog", COMBINED_IS_HTTP)
         if self.real_ip is not None and self.proxy_protocol is not None:
             raise FieldError("realIp", ONE_SOURCE)
+        replaced = self.http2, self.https_redirect, self.proxy_protocol, self.real_ip
+        if self.template is not None and (any(replaced) or self.access_log != AccessLog()):
+            raise FieldError("template", TEMPLATE_WRITES_IT)
         return self
 
 
@@ -241,6 +267,7 @@ def listener(spec: Listener, *, namespace: str) -> model.Listener:
         ),
         allowed_hostnames=spec.allowed_hostnames,
         allowed_services=spec.allowed_services,
+        template=config_map_key(spec.template),
     )
 
 

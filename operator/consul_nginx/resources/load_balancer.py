@@ -16,6 +16,7 @@ from consul_nginx.resources.deployment import Deployment, Service, pod_settings
 from consul_nginx.resources.listener import Listener, listener
 from consul_nginx.resources.namespaces import AllowedNamespaces, allowed_namespaces
 from consul_nginx.resources.reload import GRACE_BELOW_SHUTDOWN, Reload, reload_settings
+from consul_nginx.resources.template import Template, config_map_key
 
 PORT_TAKEN = "each port can be used by one listener only, or by one of UDP and one of the others"
 
@@ -71,6 +72,20 @@ class LoadBalancerSpec(SpecModel):
             },
         ),
     ]
+    template: Annotated[
+        Template | None,
+        Field(
+            description=(
+                "Your own template for all that is in nginx's http block: upstreams, servers, "
+                "maps. It takes the place of mappings on listeners that speak HTTP. Whoever runs "
+                "the operator has to allow it (chart: policy.templates)."
+            )
+        ),
+    ] = None
+    stream_template: Annotated[
+        Template | None,
+        Field(description="The same for nginx's stream block, and all other listeners."),
+    ] = None
     ip_families: Annotated[
         tuple[Literal["IPv4", "IPv6"], ...],
         Field(
@@ -144,6 +159,8 @@ def parse_load_balancer(raw: Mapping[str, Any]) -> model.LoadBalancer | Invalid:
         consul=consul_source(spec=spec.consul, namespace=meta.ref.namespace),
         datacenter=spec.consul.datacenter,
         listeners=tuple(listener(item, namespace=meta.ref.namespace) for item in spec.listeners),
+        template=config_map_key(spec.template),
+        stream_template=config_map_key(spec.stream_template),
         ip_families=tuple(sorted(map(model.IpFamily, set(spec.ip_families)))),
         allowed_namespaces=allowed_namespaces(spec.allowed_namespaces),
         access=model.Access(spec.access),

@@ -17,6 +17,12 @@ from consul_nginx.resources.base import SpecModel, problems_of
 Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.*_-]+$", max_length=253)]
 
 
+# A folder: else what begins with shop would be in shopping too.
+KvPrefix = Annotated[
+    str, StringConstraints(pattern=r"^(/|[^/\s@]([^\s@]*[^/\s@])?/)$", max_length=512)
+]
+
+
 def _url(address: str) -> str:
     """Refuse what the pattern can't: no host, a port that is none, a bracket without the other."""
     parts = urlsplit(address)
@@ -58,6 +64,24 @@ class Rule(SpecModel):
     ] = ()
 
 
+class TemplateRule(SpecModel):
+    """Whose LoadBalancers may have templates of their own, and what those may read."""
+
+    namespaces: Annotated[
+        tuple[Pattern, ...],
+        Field(min_length=1, description="Namespaces of LoadBalancers; * stands for any text."),
+    ]
+    kv_prefixes: Annotated[
+        tuple[KvPrefix, ...],
+        Field(
+            description=(
+                "Folders of Consul's KV store, such as shop/, that templates read with the "
+                "operator's token; / is all of it."
+            )
+        ),
+    ] = ()
+
+
 class Policy(SpecModel):
     """The whole file."""
 
@@ -69,6 +93,15 @@ class Policy(SpecModel):
         tuple[Rule, ...] | None,
         Field(description="Who may map what; without it everybody may map everything."),
     ] = None
+    templates: Annotated[
+        tuple[TemplateRule, ...],
+        Field(
+            description=(
+                "Who may have templates of their own. A template can have nginx do whatever nginx "
+                "can: it is for administrators."
+            )
+        ),
+    ] = ()
 
 
 def parse_policy(text: str) -> model.Policy:
@@ -88,5 +121,12 @@ def parse_policy(text: str) -> model.Policy:
         else tuple(
             model.Rule(namespaces=rule.namespaces, hostnames=rule.hostnames, services=rule.services)
             for rule in found.mappings
+        ),
+        templates=tuple(
+            model.TemplateRule(
+                namespaces=rule.namespaces,
+                kv_prefixes=tuple(prefix.removeprefix("/") for prefix in rule.kv_prefixes),
+            )
+            for rule in found.templates
         ),
     )

@@ -1,0 +1,53 @@
+"""Which templates are in force: those with a text, or of which nginx has one. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from consul_nginx.model.template import OwnText
+from consul_nginx.nginx.render import own_file
+from consul_nginx.nginx.substitute import Refused
+
+
+@dataclass(frozen=True, kw_only=True)
+class Templates:
+    """``in_force`` write their listeners; of the others mappings do, until there is a text.
+
+    ``problems`` are those without a text at present. ``refused`` has what nginx refused without
+    ever having taken another text of it, by listener or field, and why.
+    """
+
+    in_force: tuple[OwnText, ...]
+    problems: tuple[OwnText, ...]
+    refused: Mapping[str, str]
+
+
+def chosen(
+    *,
+    own: Collection[OwnText],
+    written: Collection[str],
+    refused: Mapping[str, Refused],
+    proven: Collection[str],
+) -> Templates:
+    """``written`` and ``proven`` are names of files: of the bundle written last, and of the last
+    one that nginx ran.
+
+    A listener whose template never worked must not lose what it served before it had one.
+    """
+    hopeless = {
+        one.use: refused[file].message
+        for one in own
+        if (file := own_file(one.use.id)) in refused
+        and one.text == refused[file].text
+        and file not in proven
+    }
+    return Templates(
+        in_force=tuple(
+            one
+            for one in own
+            if one.use not in hopeless and (one.text is not None or own_file(one.use.id) in written)
+        ),
+        problems=tuple(one for one in own if one.problem is not None),
+        refused={use.listener or use.field: why for use, why in hopeless.items()},
+    )
