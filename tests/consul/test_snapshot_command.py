@@ -98,7 +98,7 @@ async def test_with_manifests_it_is_what_they_name_and_render_takes_it(run, regi
     done = await run("-f", files, "--out", out)
     assert (done.exit_code, done.output) == (0, "")
     arguments = ["render", "-f", str(files), "--snapshot", str(out)]
-    done = CliRunner().invoke(main, arguments)
+    done = await asyncio.to_thread(CliRunner().invoke, main, arguments)
     assert (done.exit_code, done.stderr) == (0, "")
     assert "1 of 3 instances of snap@dc1 are served" in done.stdout
     files.write_text(yaml.safe_dump_all(objects))
@@ -147,7 +147,7 @@ async def test_a_service_that_the_token_may_not_read_is_an_error_or_told_of(run,
 async def test_what_can_not_be_done_exits_with_1_and_names_the_reason(run, tmp_path):
     (tmp_path / "edge.yaml").write_text(yaml.safe_dump(balancer()))
     for flags, words in (
-        (("-f", tmp_path / "edge.yaml"), "edge.yaml: no ServiceMapping that can be used"),
+        (("-f", tmp_path / "edge.yaml"), "edge.yaml: no ServiceMapping and no template that"),
         (("-f", tmp_path / "none.yaml"), "none.yaml: No such file or directory"),
         (("--service", "web", "--out", tmp_path / "none" / "x"), "x: No such file or directory"),
         (("--consul-address", "http://127.0.0.1:1"), "Consul at http://127.0.0.1:1: "),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import socket
 import socketserver
 import threading
@@ -198,6 +199,7 @@ def served(pod: Pod, name: str, *, own: frozenset[int] = frozenset()) -> Iterato
         wanted |= {
             (kind, endpoint) for item in listener.servers for endpoint in endpoints[item.upstream]
         }
+    wanted |= _named_by_templates(configuration)
     with ExitStack() as stack:
         here = Served(pod=pod, ports=ports)
         places = {(kind, _number(item), item.port) for kind, item in wanted}
@@ -218,6 +220,20 @@ def served(pod: Pod, name: str, *, own: frozenset[int] = frozenset()) -> Iterato
         answer = pod.load(_local(pod, configuration, read.secrets))
         assert answer["ok"], answer
         yield here
+
+
+def _named_by_templates(configuration: Configuration) -> set[tuple[str, Endpoint]]:
+    """Endpoints in the texts of templates."""
+    return {
+        (
+            "http" if part.layer is Layer.HTTP else "tcp",
+            Endpoint(address=f"{_IN_CONSUL}{number}", port=int(port)),
+        )
+        for part in configuration.own_parts
+        for number, port in re.findall(
+            rf"server {re.escape(_IN_CONSUL)}(\d+):(\d+)", part.text or ""
+        )
+    }
 
 
 def _number(endpoint: Endpoint) -> int:

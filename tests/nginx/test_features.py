@@ -650,3 +650,13 @@ def test_chosen_instances_are_served(feature: Load):
     nginx = feature("chosen-instances")
     assert {nginx.backend() for _ in range(20)} == {1, 4}
     assert set(nginx.http) == {1, 4}
+
+
+def test_templates_of_ones_own_beside_a_mapping(feature: Load):
+    nginx = feature("own-template")
+    answer = nginx.ask(listener="own")
+    assert (answer.asked["backend"], answer.headers["x-motd"]) == (2, 'open; from "9" to 5')
+    assert {nginx.backend(listener="http") for _ in range(20)} == {1, 2}
+    with nginx.connect("thrift") as client:
+        client.sendall(b"hello\n")
+        assert client.makefile().readline() == "3 hello hello\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 
 import yaml
 
-from consul_nginx.commands.manifests import Manifest
+from consul_nginx.commands.declared import declarations
+from consul_nginx.commands.manifests import Manifest, read_manifests
+from consul_nginx.commands.own_templates import own_texts
 from consul_nginx.commands.snapshots import Recorded, parse_snapshot
 from consul_nginx.commands.tls_secrets import (
     TlsSecrets,
@@ -22,6 +25,7 @@ from consul_nginx.model.consul import UNKNOWN, Observation, ServiceQuery
 from consul_nginx.model.history import advance
 from consul_nginx.model.kubernetes import LoadBalancer
 from consul_nginx.model.mapping import ServiceMapping
+from consul_nginx.model.template import OwnText
 from consul_nginx.plan.authorities import authorities_of
 from consul_nginx.plan.load_balancer import Plan, bound
 from consul_nginx.plan.permissions import Permissions
@@ -51,6 +55,7 @@ class Feature:
     namespace_labels: Mapping[str, Mapping[str, str]]
     consul: Recorded
     earlier: tuple[tuple[float, Recorded], ...] = ()
+    own: tuple[OwnText, ...] = ()
 
     @classmethod
     def read(cls, name: str, *, ports: Mapping[str, int] = _AS_WRITTEN) -> Feature:
@@ -79,6 +84,7 @@ class Feature:
             (NOW - 60.0 * int(path.stem.split("-")[1].removesuffix("m")), path)
             for path in (GOLDEN / name).glob("consul-*m-ago.json")
         )
+        own = tuple(_listening(one, raw, name) for one in _own_texts(name, consul=consul))
         return cls(
             load_balancer=load_balancer,
             mappings=valid,
@@ -86,6 +92,7 @@ class Feature:
             namespace_labels=labels,
             consul=consul,
             earlier=tuple((at, parse_snapshot(path.read_text())) for at, path in sorted(earlier)),
+            own=own,
         )
 
     @property
@@ -106,6 +113,7 @@ class Feature:
             certificates=certificates_of(self.load_balancer, self.secrets, found).usable,
             authorities=found,
             permissions=Permissions(namespace_labels=self.namespace_labels),
+            own=self.own,
         )
         rejected = [verdict for _, verdict in plan.mappings if not verdict.accepted.is_true]
         assert not rejected, rejected
@@ -125,6 +133,26 @@ class Feature:
             )
             seen = replace(now, history=history)
         return seen
+
+
+def _own_texts(name: str, *, consul: Recorded) -> tuple[OwnText, ...]:
+    """Templates with their texts, as ``consul-nginx render`` makes them."""
+    declared = declarations(
+        read_manifests([str(GOLDEN / name / "manifest.yaml")]), namespace="default"
+    )
+    found = asyncio.run(own_texts(declared, policy=None, namespace="default", ask=consul.answer))
+    own = tuple(one for texts in found.values() for one in texts)
+    assert all(one.text is not None for one in own), own
+    return own
+
+
+def _listening(own: OwnText, raw: dict[str, Any], name: str) -> OwnText:
+    """The same with the listeners' other ports."""
+    [written] = [item for item in manifests(name) if item["kind"] == "LoadBalancer"]
+    text = own.text or ""
+    for before, after in zip(written["spec"]["listeners"], raw["spec"]["listeners"], strict=True):
+        text = text.replace(f"listen {before['port']};", f"listen {after['port']};")
+    return replace(own, text=text)
 
 
 def _stored(raw: dict[str, Any], position: int) -> dict[str, Any]:

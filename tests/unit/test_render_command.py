@@ -61,6 +61,7 @@ def test_every_golden_folder_is_reproduced(case, tmp_path):
     done = CliRunner().invoke(
         main,
         ["render", "-f", str(golden / "manifest.yaml"), "--snapshot", str(golden / "consul.json"),
+         *(f"--policy-file={file}" for file in golden.glob("policy.yaml")),
          "--out", str(tmp_path / "out"), "--diff", str(golden / "nginx")],
     )  # fmt: skip
     assert (done.exit_code, done.stderr) == (0, "")

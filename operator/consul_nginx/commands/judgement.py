@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from consul_nginx.commands.declared import (
     LOAD_BALANCER,
@@ -11,14 +12,19 @@ from consul_nginx.commands.declared import (
     Declarations,
     Declared,
 )
+from consul_nginx.commands.own_templates import OwnTexts
 from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef
 from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.model.policy import Policy
+from consul_nginx.model.template import OwnText, TemplateUse
 from consul_nginx.model.verdict import Condition, accepted, rejected
 from consul_nginx.plan.acceptance import Acceptance, accept, load_balancer_not_found
 from consul_nginx.plan.load_balancer import bound
-from consul_nginx.plan.permissions import Permissions, consul_objection
+from consul_nginx.plan.own_templates import conditions
+from consul_nginx.plan.permissions import Permissions, consul_objection, template_objection
 from consul_nginx.resources.base import Invalid, invalid
+
+_NO_TEMPLATES: OwnTexts = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +44,15 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """A LoadBalancer that is accepted, and what is accepted of the mappings that name it."""
+    """A LoadBalancer that is accepted, and what is accepted of the mappings that name it.
+
+    ``own`` are its templates that have a text.
+    """
 
     verdict: Verdict
     load_balancer: LoadBalancer
     acceptance: Acceptance
+    own: tuple[OwnText, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +68,13 @@ class Judgement:
         return tuple(verdict for verdict in self.verdicts if not verdict.accepted.is_true)
 
 
-def judge(declared: Declarations, *, policy: Policy) -> Judgement:
+def judge(
+    declared: Declarations, *, policy: Policy, templates: OwnTexts = _NO_TEMPLATES
+) -> Judgement:
     """Decide as the operator does that sees all these objects, and no others, for the first time.
 
-    It remembers nothing: no earlier form is served instead of a rejected one.
+    It remembers nothing: no earlier form is served instead of a rejected one. A LoadBalancer with a
+    template that has no text is rejected, and is judged without that template all the same.
     """
     balancers = {
         item.value.meta.ref: _load_balancer(item, policy=policy) for item in declared.load_balancers
@@ -71,7 +84,13 @@ def judge(declared: Declarations, *, policy: Policy) -> Judgement:
         Judged(
             verdict=balancers[item.value.meta.ref],
             load_balancer=item.value,
-            acceptance=_acceptance(item.value, declared=declared, permissions=permissions),
+            acceptance=_acceptance(
+                item.value,
+                declared=declared,
+                permissions=permissions,
+                templates=tuple(one.use for one in _with_text(item.value, templates)),
+            ),
+            own=_with_text(item.value, templates),
         )
         for item in declared.load_balancers
         if isinstance(item.value, LoadBalancer) and balancers[item.value.meta.ref].accepted.is_true
@@ -83,7 +102,7 @@ def judge(declared: Declarations, *, policy: Policy) -> Judgement:
     }
     return Judgement(
         verdicts=(
-            *balancers.values(),
+            *(_of_templates(one, templates.get(one.ref, ())) for one in balancers.values()),
             *(
                 Verdict(
                     file=item.file,
@@ -103,12 +122,34 @@ def _load_balancer(item: Declared[LoadBalancer], *, policy: Policy) -> Verdict:
     if isinstance(item.value, Invalid):
         condition = invalid(item.value)
     else:
-        condition = consul_objection(load_balancer=item.value, policy=policy) or accepted()
+        condition = (
+            consul_objection(load_balancer=item.value, policy=policy)
+            or template_objection(load_balancer=item.value, policy=policy)
+            or accepted()
+        )
     return Verdict(file=item.file, kind=LOAD_BALANCER, ref=item.value.meta.ref, accepted=condition)
 
 
+def _with_text(load_balancer: LoadBalancer, templates: OwnTexts) -> tuple[OwnText, ...]:
+    own = templates.get(load_balancer.meta.ref, ())
+    return tuple(one for one in own if one.text is not None)
+
+
+def _of_templates(verdict: Verdict, own: tuple[OwnText, ...]) -> Verdict:
+    """A verdict that is a rejection, too, when a template has no text."""
+    problems = conditions(own, namespace=verdict.ref.namespace)
+    if not problems or not verdict.accepted.is_true:
+        return verdict
+    message = "; ".join(problem.message for problem in problems)
+    return replace(verdict, accepted=rejected(reason=problems[0].reason, message=message))
+
+
 def _acceptance(
-    load_balancer: LoadBalancer, *, declared: Declarations, permissions: Permissions
+    load_balancer: LoadBalancer,
+    *,
+    declared: Declarations,
+    permissions: Permissions,
+    templates: tuple[TemplateUse, ...],
 ) -> Acceptance:
     return accept(
         load_balancer=load_balancer,
@@ -119,6 +160,7 @@ def _acceptance(
             and item.value.load_balancer == load_balancer.meta.ref
         ],
         permissions=permissions,
+        templates=templates,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 import click
@@ -16,12 +17,15 @@ from consul_nginx.commands.options import (
     policy_option,
     settings_option,
 )
+from consul_nginx.commands.own_templates import OwnTexts, is_template, own_texts
 from consul_nginx.commands.placeholders import Known, shown
 from consul_nginx.commands.pods import Found, makes_pods, pods_in
 from consul_nginx.commands.tls_secrets import is_tls_secret, tls_secrets, verdicts_on
 from consul_nginx.commands.verdicts import as_json, as_table, exit_code, skipped
+from consul_nginx.model.facts import Question
 from consul_nginx.model.policy import Policy
 from consul_nginx.model.registration import RegistrationSettings
+from consul_nginx.model.template import OwnText
 from consul_nginx.model.verdict import Condition, Status
 from consul_nginx.registrar.wanted import wanted
 from consul_nginx.registrar.warnings import costs_registration
@@ -51,10 +55,13 @@ def lint(
         declared = declarations(read_manifests(filenames), namespace=namespace)
         pods = pods_in(declared.others, namespace=namespace)
         secrets = tls_secrets(declared.others, namespace=namespace)
+        templates = asyncio.run(
+            own_texts(declared, policy=policy, namespace=namespace, ask=_nobody)
+        )
     except ManifestError as error:
         raise click.ClickException(str(error)) from error
     verdicts = (
-        *judge(declared, policy=policy).verdicts,
+        *judge(declared, policy=policy, templates=_without_waiting(templates)).verdicts,
         *verdicts_on(secrets),
         *(_of_pod(found, settings=settings) for found in pods),
     )
@@ -62,11 +69,29 @@ def lint(
         raise click.ClickException(
             f"{', '.join(filenames)}: no LoadBalancer, ServiceMapping or Pod in it"
         )
-    others = (i for i in declared.others if not makes_pods(i) and not is_tls_secret(i))
+    used = (makes_pods, is_tls_secret, is_template)
+    others = (item for item in declared.others if not any(by(item) for by in used))
     for line in skipped(others):
         click.echo(line, err=True)
     click.echo(as_json(verdicts) if output == "json" else as_table(verdicts))
     sys.exit(exit_code(verdicts))
+
+
+async def _nobody(_question: Question) -> None:
+    """There is no Consul: a template's text is not known then, but what is wrong with it is."""
+
+
+def _without_waiting(templates: OwnTexts) -> OwnTexts:
+    """As if Consul had answered everything: whatever the text would be, it is in force."""
+    return {
+        ref: tuple(
+            OwnText(use=one.use, text="")
+            if one.problem is not None and one.problem.reason == "TemplatePending"
+            else one
+            for one in own
+        )
+        for ref, own in templates.items()
+    }
 
 
 def _of_pod(found: Found, *, settings: RegistrationSettings) -> Verdict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from consul_nginx.commands.options import (
     output_option,
     policy_option,
 )
+from consul_nginx.commands.own_templates import is_template, own_texts
 from consul_nginx.commands.snapshots import Recorded, SnapshotError, read_snapshot
 from consul_nginx.commands.tables import printable, table
 from consul_nginx.commands.tls_secrets import (
@@ -126,8 +128,11 @@ def render(
     try:
         declared = _declared(filenames, namespace=namespace)
         secrets = tls_secrets(declared.others, namespace=namespace)
-        judgement = judge(declared, policy=policy)
         recorded = read_snapshot(snapshot, own=datacenter)
+        templates = asyncio.run(
+            own_texts(declared, policy=policy, namespace=namespace, ask=recorded.answer)
+        )
+        judgement = judge(declared, policy=policy, templates=templates)
         authorities = findings_on(_authorities(declared), declared.others, namespace=namespace)
         rendered = tuple(_render(declared, judgement, recorded, secrets, authorities))
         files = {f"{one.folder}{name}": text for one in rendered for name, text in _files(one)}
@@ -145,7 +150,9 @@ def render(
     others = skipped(
         item
         for item in declared.others
-        if not is_tls_secret(item) and not is_among(authorities, item, namespace=namespace)
+        if not is_tls_secret(item)
+        and not is_template(item)
+        and not is_among(authorities, item, namespace=namespace)
     )
     for remark in (*others, *map(line, refused), *_of_tls(rendered), *_remarks(tests)):
         click.echo(remark, err=True)
@@ -186,6 +193,7 @@ def _render(
             snapshot={query: recorded.observe(query) for query in judged.acceptance.queries},
             certificates=certificates.usable,
             authorities=authorities,
+            own=judged.own,
         )
         yield _Rendered(
             verdict=judged.verdict,

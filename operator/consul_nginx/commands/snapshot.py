@@ -18,8 +18,10 @@ from consul_nginx.commands.options import (
     optional_manifest_options,
 )
 from consul_nginx.commands.recording import Recorder
+from consul_nginx.commands.recording_templates import asked_by_templates, services_of, with_facts
 from consul_nginx.commands.tables import printable
 from consul_nginx.consul.api import Api
+from consul_nginx.consul.client import ConsulClient
 from consul_nginx.consul.errors import ConsulError
 from consul_nginx.consul.transport import PooledTransport
 from consul_nginx.model.consul import ServiceQuery
@@ -59,16 +61,29 @@ def snapshot(
     """Record the instances that Consul knows of services, for `consul-nginx render`.
 
     With manifests: of the services that ServiceMappings in them name, whether they would be
-    accepted or not. One Consul is asked, whatever address a LoadBalancer names.
+    accepted or not, and all that templates in them ask, keys of the KV store included. One Consul
+    is asked, whatever address a LoadBalancer names.
     """
-    wanted = [*_of_manifests(filenames, namespace=namespace), *(("", name) for name in services)]
+    declared = _declared(filenames, namespace=namespace)
+    named = [*_of_mappings(declared), *(("", name) for name in services)]
 
     async def record() -> dict[str, Any]:
         async with PooledTransport(address=consul_address, ca_file=consul_ca_file) as http:
             recorder = Recorder(
                 api=Api(http=http, datacenter=consul_datacenter, secret_token=consul_token)
             )
-            return await recorder.entries(wanted or await _all(recorder))
+            client = ConsulClient(
+                http=http, datacenter=consul_datacenter, secret_token=consul_token
+            )
+            asked = await asked_by_templates(declared, client=client, namespace=namespace)
+            wanted = [*named, *services_of(asked)]
+            if filenames and not wanted and not asked:
+                raise click.ClickException(
+                    f"{', '.join(filenames)}: no ServiceMapping and no template that can be used"
+                )
+            nothing = not wanted and not asked
+            recorded = await recorder.entries(await _all(recorder) if nothing else wanted)
+            return with_facts(recorded, asked, own=await recorder.datacenter() if asked else "")
 
     try:
         text = json.dumps(asyncio.run(record()), indent=1) + "\n"
@@ -76,6 +91,8 @@ def snapshot(
             click.echo(text, nl=False)
         else:
             out.write_text(text, encoding="ascii")
+    except ManifestError as error:
+        raise click.ClickException(str(error)) from error
     except ConsulError as error:
         raise click.ClickException(f"Consul at {consul_address}: {error}") from error
     except OSError as error:
@@ -93,19 +110,19 @@ async def _all(recorder: Recorder) -> list[tuple[str, str]]:
     return [("", name) for name in names if name not in unsafe]
 
 
-def _of_manifests(filenames: tuple[str, ...], *, namespace: str) -> list[tuple[str, str]]:
+def _declared(filenames: tuple[str, ...], *, namespace: str) -> Declarations:
     try:
-        declared = declarations(read_manifests(filenames), namespace=namespace)
+        return declarations(read_manifests(filenames), namespace=namespace)
     except ManifestError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _of_mappings(declared: Declarations) -> list[tuple[str, str]]:
     for item in declared.mappings:
         if isinstance(item.value, Invalid):
             what = f"{SERVICE_MAPPING} {item.value.meta.ref}: {invalid(item.value).message}"
             click.echo(printable(f"skipped: {what}"), err=True)
-    found = [(query.datacenter, query.service) for query in _queries(declared)]
-    if filenames and not found:
-        raise click.ClickException(f"{', '.join(filenames)}: no ServiceMapping that can be used")
-    return found
+    return [(query.datacenter, query.service) for query in _queries(declared)]
 
 
 def _queries(declared: Declarations) -> Iterator[ServiceQuery]:

@@ -19,7 +19,20 @@ from typing import Any
 from consul_nginx.commands.filters import parse_filter
 from consul_nginx.consul.fields import MalformedError, field_of
 from consul_nginx.consul.health import parse_instances
+from consul_nginx.consul.questions import parse_entries
 from consul_nginx.model.consul import Observation, ServiceQuery
+from consul_nginx.model.facts import (
+    DatacentersQuery,
+    InstancesQuery,
+    KeyQuery,
+    NamedService,
+    NodesQuery,
+    Pair,
+    Question,
+    ServicesQuery,
+    TreeQuery,
+    Value,
+)
 from consul_nginx.model.filter_grammar import Filter, FilterError
 
 Entries = list[Any]
@@ -35,10 +48,12 @@ class SnapshotError(ValueError):
 class Recorded:
     """Entries by datacenter and service, whose names are in lower case: Consul folds them too.
 
-    ``own`` is the datacenter of queries that name none; empty: nobody knows.
+    ``kv`` has keys by datacenter. ``own`` is the datacenter of queries that name none; empty:
+    nobody knows.
     """
 
     datacenters: Mapping[str, Mapping[str, Entries]]
+    kv: Mapping[str, Mapping[str, str]]
     own: str
 
     def observe(self, query: ServiceQuery) -> Observation:
@@ -46,12 +61,7 @@ class Recorded:
 
         There is one Consul in it, whatever address a LoadBalancer names. Raises ``SnapshotError``.
         """
-        datacenter = query.datacenter or self.own
-        if not datacenter and self.datacenters:
-            raise SnapshotError(
-                f"datacenters: {_listed(self.datacenters)}: it has several, and {query} is asked "
-                "without one; say by --datacenter which is the agent's own"
-            )
+        datacenter = self._datacenter(query)
         if query.namespace or query.partition:
             raise SnapshotError(
                 f"{query}: a snapshot does not say of which namespace and partition of Consul "
@@ -73,6 +83,52 @@ class Recorded:
             place = f"datacenters.{_shown(datacenter)}.services.{query.service}"
             raise SnapshotError(f"{place}: {error}") from error
         return Observation(instances=instances)
+
+    async def answer(self, question: Question) -> Value:
+        """What Consul answers to a template; nodes are those of the instances in it.
+
+        Raises ``SnapshotError``.
+        """
+        if isinstance(question, DatacentersQuery):
+            return tuple(sorted(self.datacenters))
+        datacenter = self._datacenter(question)
+        services = self.datacenters.get(datacenter, {})
+        pairs = self.kv.get(datacenter, {})
+        match question:
+            case InstancesQuery(service=service, tags=tags):
+                found = services.get(service.lower(), [])
+                return parse_entries([one for one in found if _has(one, tags)])
+            case ServicesQuery():
+                return tuple(
+                    NamedService(
+                        name=name,
+                        tags=tuple(
+                            sorted({tag for one in parse_entries(found) for tag in one.tags})
+                        ),
+                    )
+                    for name, found in sorted(services.items())
+                    if found
+                )
+            case NodesQuery():
+                every = [one.node for found in services.values() for one in parse_entries(found)]
+                return tuple(sorted({node.name: node for node in every}.values()))
+            case KeyQuery(key=key):
+                return (Pair(key=key, value=pairs[key]),) if key in pairs else ()
+            case TreeQuery(prefix=prefix):
+                return tuple(
+                    Pair(key=key, value=value)
+                    for key, value in sorted(pairs.items())
+                    if key.startswith(prefix)
+                )
+
+    def _datacenter(self, query: ServiceQuery | Question) -> str:
+        datacenter = query.datacenter or self.own
+        if not datacenter and self.datacenters:
+            raise SnapshotError(
+                f"datacenters: {_listed(self.datacenters)}: it has several, and {query} is asked "
+                "without one; say by --datacenter which is the agent's own"
+            )
+        return datacenter
 
 
 def read_snapshot(file: Path, *, own: str = "") -> Recorded:
@@ -98,13 +154,17 @@ def parse_snapshot(text: str, *, own: str = "") -> Recorded:
     _only(content, "", known=("datacenters",))
     if "datacenters" not in content:
         raise SnapshotError("datacenters is missing")
+    datacenters = _object(content["datacenters"], "datacenters")
     found = {
         name: _services(datacenter, f"datacenters.{_shown(name)}")
-        for name, datacenter in _object(content["datacenters"], "datacenters").items()
+        for name, datacenter in datacenters.items()
     }
+    kv = {name: dict(datacenter.get("kv", {})) for name, datacenter in datacenters.items()}
     if own and found and own not in found:
         raise SnapshotError(f"datacenters: {_listed(found)}: --datacenter {own} is not in it")
-    return Recorded(datacenters=found, own=own or (next(iter(found)) if len(found) == 1 else ""))
+    return Recorded(
+        datacenters=found, kv=kv, own=own or (next(iter(found)) if len(found) == 1 else "")
+    )
 
 
 def _services(raw: Any, place: str) -> dict[str, Entries]:

@@ -42,7 +42,8 @@ def render(
 
     An upstream whose endpoints are unknown, authorities that are, and an own part without a text
     keep their file of ``previous``, the bundle that nginx has now, word for word. Raises
-    ``UnsafeTokenError`` for a value that must not reach nginx: the plan lets none through, so that is a bug.
+    ``UnsafeTokenError`` for a value that must not reach nginx: the
+    plan lets none through, so that is a bug.
     """
     endpoints = [
         (
