@@ -187,6 +187,20 @@ def served(pod: Pod, name: str, *, own: frozenset[int] = frozenset()) -> Iterato
     ports = {listener["name"]: free_port() for listener in raw["spec"]["listeners"]}
     read = Feature.read(name, ports=ports)
     configuration = read.plan().configuration
+    with loaded(pod, configuration, ports=ports, own=own, secrets=read.secrets) as here:
+        yield here
+
+
+@contextmanager
+def loaded(
+    pod: Pod,
+    configuration: Configuration,
+    *,
+    ports: Mapping[str, int],
+    own: frozenset[int] = frozenset(),
+    secrets: TlsSecrets | None = None,
+) -> Iterator[Served]:
+    """Load a configuration whose listeners have ``ports``, by name."""
     endpoints = {item.id: item.endpoints or () for item in configuration.upstreams}
     wanted: set[tuple[str, Endpoint]] = {
         ("http", endpoint)
@@ -217,7 +231,7 @@ def served(pod: Pod, name: str, *, own: frozenset[int] = frozenset()) -> Iterato
             threading.Thread(target=server.serve_forever, daemon=True).start()
             stack.callback(server.server_close)
             stack.callback(server.shutdown)
-        answer = pod.load(_local(pod, configuration, read.secrets))
+        answer = pod.load(_local(pod, configuration, secrets or {}))
         assert answer["ok"], answer
         yield here
 

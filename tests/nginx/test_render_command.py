@@ -23,7 +23,8 @@ def check(*options: str | Path) -> Result:
 @pytest.mark.parametrize("case", CASES)
 def test_nginx_takes_every_golden_folder(case):
     folder = GOLDEN / case
-    done = check("-f", folder / "manifest.yaml", "--snapshot", folder / "consul.json")
+    policy = [f"--policy-file={file}" for file in folder.glob("policy.yaml")]
+    done = check("-f", folder / "manifest.yaml", "--snapshot", folder / "consul.json", *policy)
     assert done.exit_code == 0, done.stderr
     assert done.stderr == "checked: LoadBalancer shop/edge: nginx takes it\n"
 

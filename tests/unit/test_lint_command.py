@@ -279,11 +279,21 @@ def test_the_real_program_reads_standard_input():
 
 @pytest.mark.parametrize(
     "example",
-    ["another-consul.yaml", "every-node.yaml", "shared.yaml", "shop.yaml", "test-server.yaml"],
+    [
+        "another-consul.yaml",
+        "every-node.yaml",
+        "own-template.yaml",
+        "shared.yaml",
+        "shop.yaml",
+        "test-server.yaml",
+    ],
 )
 def test_examples_are_accepted(example, repository, tmp_path):
     policy = tmp_path / "policy.yaml"
-    policy.write_text("consulAddresses: ['https://consul.blog.example.com:8501']")
+    policy.write_text(
+        "consulAddresses: ['https://consul.blog.example.com:8501']\n"
+        "templates: [{namespaces: [shop], kvPrefixes: [shop/]}]\n"
+    )
     path = str(repository / "examples" / example)
     done = CliRunner().invoke(main, ["lint", "-f", path, "--policy-file", str(policy)])
     assert done.exit_code == 0, done.output

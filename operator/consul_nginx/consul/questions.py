@@ -123,7 +123,7 @@ def _entry(raw: Any) -> Entry | None:
         return Entry(
             node=node,
             id=field_of(service, "ID", str),
-            name=field_of(service, "Service", str),
+            name=field_of(service, "Service", str, ""),
             address=field_of(service, "Address", str, "") or node.address,
             port=field_of(service, "Port", int, 0),
             tags=_texts(service.get("Tags")),
