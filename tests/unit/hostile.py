@@ -201,6 +201,14 @@ RESOURCES = [
     Row("nlb.spec.deployment.kind", "Pod", INVALID),
     Row("nlb.spec.service.type", "ExternalName", INVALID),
     Row("nlb.spec.template", "{{ evil }}", INVALID),
+    *(
+        Row("nlb.spec.template.configMapRef.name", value, INVALID)
+        for value in ("../x", "a/b", "A", "a\n", "")
+    ),
+    *(
+        Row("nlb.spec.template.configMapRef.key", value, INVALID)
+        for value in ("../x", "a b", "a\n", "")
+    ),
 ]  # fmt: skip
 
 ACTS = [
@@ -209,6 +217,7 @@ ACTS = [
     Row("smap.metadata.namespace", "blog", "rejected: `NotAllowedByLoadBalancer`"),
     Row("smap.spec.backends[0].service", "vault", "rejected: `NotPermitted`"),
     Row("nlb.spec.consul.address", "http://evil:80", "rejected: `ConsulAddressNotAllowed`"),
+    Row("nlb.spec.template.configMapRef.name", "mine", "rejected: `TemplateNotAllowed`"),
 ]
 
 NOT_STARTED = "the operator does not start, and says why"
@@ -226,6 +235,10 @@ POLICIES = [
     *(Row("mappings[0].services[0]", value, NOT_STARTED) for value in ("../../kv/*", "", "$x")),
     *(Row("mappings[0].namespaces[0]", value, NOT_STARTED) for value in ("a/b", "")),
     Row("mappings[0].hosts", ["x"], NOT_STARTED),
+    *(
+        Row("templates[0].kvPrefixes[0]", value, NOT_STARTED)
+        for value in ("shop", "/shop/", "", "a b/", "a//", "a@b/")
+    ),
 ]  # fmt: skip
 
 NOT_REGISTERED = "that port is not registered: `InvalidValue`"
@@ -342,6 +355,7 @@ _HARMLESS = {
     },
     "nlb": {
         "listeners": [{"name": "http", "port": 80}],
+        "template": {"configMapRef": {"name": "a"}},
         **{name: {} for name in ("consul", "reload", "deployment", "service")},
     },
 }

@@ -21,17 +21,26 @@ from consul_nginx.consul.fields import MalformedError
 from consul_nginx.consul.health import parse_instances
 from consul_nginx.consul.transport import PooledTransport
 from consul_nginx.model.consul import Observation, ServiceQuery
+from consul_nginx.model.kubernetes import LoadBalancer
 from consul_nginx.model.layout import Layout
 from consul_nginx.model.policy import Policy, Rule
 from consul_nginx.nginx.render import render
-from consul_nginx.plan.permissions import Permissions, consul_objection
+from consul_nginx.plan.permissions import Permissions, consul_objection, template_objection
 from consul_nginx.registrar.pod import parse_pod
 from consul_nginx.registrar.wanted import wanted
 from consul_nginx.resources.base import Invalid
 from consul_nginx.resources.load_balancer import parse_load_balancer
 from consul_nginx.resources.policy import PolicyError, parse_policy
 from consul_nginx.resources.service_mapping import parse_service_mapping
-from unit.factories import load_balancer, mapping, mapping_raw, metadata, planned, selected
+from unit.factories import (
+    load_balancer,
+    load_balancer_raw,
+    mapping,
+    mapping_raw,
+    metadata,
+    planned,
+    selected,
+)
 from unit.hostile import (
     ACTS,
     ANNOTATIONS,
@@ -202,10 +211,16 @@ OWN = mapping("own", hostnames=["shop.example.com"], meta={"creationTimestamp": 
 
 @named(ACTS)
 def test_nobody_takes_what_belongs_to_others(row: Row):
-    where, reason = row.field.removeprefix("smap."), row.outcome.split("`")[1]
+    where, reason = row.field.partition(".")[2], row.outcome.split("`")[1]
     if row.field.startswith("nlb."):
-        objection = consul_objection(
-            load_balancer=load_balancer(consul={"address": row.value}), policy=Policy()
+        edge = parse_load_balancer(
+            changed(load_balancer_raw(template={"configMapRef": {"name": "a"}}), where, row.value)
+            if "template" in where
+            else changed(load_balancer_raw(consul={}), where, row.value)
+        )
+        assert isinstance(edge, LoadBalancer)
+        objection = consul_objection(load_balancer=edge, policy=Policy()) or template_objection(
+            load_balancer=edge, policy=Policy()
         )
         assert objection is not None
         assert objection.reason == reason
@@ -230,6 +245,7 @@ def test_a_policy_that_is_none_is_refused_by_field(row: Row):
     policy = {
         "consulAddresses": ["http://consul:8500"],
         "mappings": [{"namespaces": ["a"], "hostnames": ["a"], "services": ["a"]}],
+        "templates": [{"namespaces": ["a"], "kvPrefixes": ["a/"]}],
     }
     parse_policy(json.dumps(policy))
     with pytest.raises(PolicyError, match=re.escape(row.field)):
