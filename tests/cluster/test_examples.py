@@ -40,6 +40,7 @@ def test_the_chart_takes_the_values_and_hands_the_policy_on(release: Release):
     policy = parse_policy(config_map["data"]["policy.yaml"])
     assert policy.rules is not None
     assert [rule.namespaces for rule in policy.rules] == [("blog",), ("infra", "shop")]
+    assert [rule.kv_prefixes for rule in policy.template_rules("shop")] == [("shop/",)]
     readers = [
         item["metadata"]["namespace"]
         for item in objects

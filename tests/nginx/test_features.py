@@ -660,3 +660,10 @@ def test_templates_of_ones_own_beside_a_mapping(feature: Load):
     with nginx.connect("thrift") as client:
         client.sendall(b"hello\n")
         assert client.makefile().readline() == "3 hello hello\n"
+
+
+def test_all_of_the_http_block_by_one_template_and_a_listener_by_another(feature: Load):
+    nginx = feature("own-http-block")
+    assert {nginx.backend() for _ in range(9)} == {1}
+    assert nginx.ask(listener="admin").text == "node-1 node-2"
+    assert nginx.ask(listener="status").status == 204
