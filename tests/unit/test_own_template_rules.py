@@ -165,6 +165,7 @@ def test_the_policy_file_names_folders():
         ({"template": {}}, "configMapRef"),
         ({"template": "{{ x }}"}, "template"),
         ({"template": OWN, "http2": True}, "belong into it"),
+        ({"template": OWN, "accessLog": {"format": "none"}}, "belong into it"),
         ({"template": OWN, "realIp": {"trustedSources": ["10.0.0.0/8"]}}, "belong into it"),
     ],
 )
