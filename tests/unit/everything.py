@@ -51,6 +51,7 @@ LOAD_BALANCER: dict[str, Any] = {
             "accessLog": {"format": "own", "template": "$remote_addr $status"},
         },
         {"name": "udp", "protocol": "UDP", "port": 91},
+        {"name": "own", "port": 83, "template": {"configMapRef": {"name": "own", "key": "text"}}},
         {
             "name": "https", "protocol": "HTTPS", "port": 443,
             "tls": {
@@ -60,6 +61,8 @@ LOAD_BALANCER: dict[str, Any] = {
             },
         },
     ],
+    "template": {"configMapRef": {"name": "own", "key": "http"}},
+    "streamTemplate": {"configMapRef": {"name": "own", "key": "stream"}},
     "ipFamilies": ["IPv4"],
     "allowedNamespaces": {"from": "Selector", "selector": {"matchLabels": {"team": "shop"}}},
     "access": "Service",

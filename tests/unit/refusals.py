@@ -145,6 +145,8 @@ REFUSALS = (
     _listener("", "certificateRefs name what nginx shows", protocol="HTTPS", tls={}),
     _listener("", "clientValidation needs mode Terminate", protocol="TLS",
               tls={"mode": "Passthrough", "clientValidation": {"caCertificateRefs": [CA]}}),
+    _listener("", "it writes the listener's server blocks", http2=True,
+              template={"configMapRef": {"name": "own"}}),
     _smap("", "backendTls is for backendProtocol HTTPS and GRPCS",
           backendTls={"caCertificateRefs": [CA]}),
     _smap("backendTls", "verify and caCertificateRefs need each other", backendProtocol="HTTPS",

@@ -65,8 +65,11 @@ def test_the_chart_has_no_webhook(repository):
     assert not any("WebhookConfiguration" in text for text in texts)
 
 
-def test_the_operator_starts_no_process(repository):
-    """nginx is started beside nginx (agent/), and for who asks for it on a command line."""
+def test_the_operator_starts_no_nginx(repository):
+    """nginx is started beside nginx (agent/), and for who asks for it on a command line.
+
+    The operator's one process is that which renders users' own templates.
+    """
     package = repository / "operator" / "consul_nginx"
     found = {
         path.relative_to(package).as_posix()
@@ -80,4 +83,7 @@ def test_the_operator_starts_no_process(repository):
         )
     }
     assert STARTS_NGINX in found
-    assert {name for name in found if not name.startswith("agent/")} == {STARTS_NGINX}
+    assert {name for name in found if not name.startswith("agent/")} == {
+        STARTS_NGINX,
+        "sandbox/renderer.py",
+    }

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from consul_nginx.nginx.own.environment import environment
-from consul_nginx.nginx.own.outcome import Failure
 from consul_nginx.sandbox.renderer import Renderer
 from unit.own_templates import entry, key, rendered, service
 
@@ -59,10 +58,12 @@ async def test_a_template_that_takes_too_much_is_stopped_and_the_next_is_rendere
     "source",
     ["{{ 10 ** (10 ** 8) }}", "{{ ('a' * 40 ~ '!') | regex_match('^(a+)+$') }}"],
 )
-async def test_what_no_signal_interrupts_is_ended_from_outside(source):
+async def test_what_no_signal_interrupts_is_ended_all_the_same(source):
+    """By its own limit or from outside, whichever comes first on a machine."""
     renderer = Renderer(patience=5)
     outcome = await render(renderer, source)
-    assert outcome.failure == Failure(line=0, message="it took more than 5 s", stopped=True)
+    assert outcome.failure is not None
+    assert outcome.failure.stopped
     assert (await render(renderer, "{{ 1 }}")).text == "1"
     await renderer.close()
 
