@@ -53,6 +53,7 @@ async def test_a_batch_goes_out_once_with_all_that_came_meanwhile():
     assert await queue.get() == edge
     batcher.began(edge)
     batcher.wrote(edge, 1000)
+    batcher.ended(edge)
     queue.done(edge)
     for _ in range(5):
         batcher.changed(edge)
@@ -61,6 +62,25 @@ async def test_a_batch_goes_out_once_with_all_that_came_meanwhile():
         assert await queue.get() == edge
     queue.done(edge)
     assert queue.depth == 0
+
+
+@pytest.mark.parametrize("written", [True, False])
+async def test_a_change_that_comes_while_another_goes_out_is_due_by_what_was_written(written):
+    now = 100.0
+    queue = WorkQueue(name="apply")
+    edge = ObjectRef(namespace="shop", name="edge")
+    every_4_s = Batching(quiet_period=0.1, max_delay=1.0, min_interval=4.0)
+    batcher = Batcher(queue=queue, settings=lambda _: every_4_s, clock=lambda: now)
+    batcher.changed(edge)
+    assert await queue.get() == edge
+    batcher.began(edge)
+    batcher.changed(edge)
+    if written:
+        batcher.wrote(edge, 1000)
+    batcher.ended(edge)
+    queue.done(edge)
+    assert queue.depth == (0 if written else 1)
+    queue.close()
 
 
 async def test_what_was_written_counts_against_the_rate_of_bytes():

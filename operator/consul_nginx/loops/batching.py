@@ -24,12 +24,14 @@ class History:
     """What batching depends on; times in seconds of one monotonic clock.
 
     ``pending_since`` is the first change that has not gone out yet, ``free_at`` the time at which
-    the bytes written so far are within ``BYTES_PER_S``.
+    the bytes written so far are within ``BYTES_PER_S``. ``going_out``: earlier changes are on their
+    way, and nobody knows yet when, or whether, they are written.
     """
 
     written_at: float = float("-inf")
     free_at: float = float("-inf")
     pending_since: float | None = None
+    going_out: bool = False
 
 
 def due(*, history: History, batching: Batching, now: float) -> float:
@@ -59,16 +61,25 @@ class Batcher:
 
     def changed(self, ref: ObjectRef) -> None:
         """Something that ``ref`` depends on is new."""
-        now, history = self._clock(), self._histories.get(ref, History())
-        at = due(history=history, batching=self._settings(ref), now=now)
+        history = self._histories.get(ref, History())
         if history.pending_since is None:
-            self._histories[ref] = replace(history, pending_since=now)
-        self._queue.schedule(ref, delay=at - now)
+            history = replace(history, pending_since=self._clock())
+            self._histories[ref] = history
+        if not history.going_out:
+            self._schedule(ref, history)
 
     def began(self, ref: ObjectRef) -> None:
-        """What is pending goes out now."""
-        if (history := self._histories.get(ref)) is not None:
-            self._histories[ref] = replace(history, pending_since=None)
+        """What is pending goes out now; ``ended`` must follow."""
+        history = self._histories.get(ref, History())
+        self._histories[ref] = replace(history, pending_since=None, going_out=True)
+
+    def ended(self, ref: ObjectRef) -> None:
+        """It went out or failed: what came meanwhile is due by what was written."""
+        if (history := self._histories.get(ref)) is None:
+            return
+        self._histories[ref] = history = replace(history, going_out=False)
+        if history.pending_since is not None:
+            self._schedule(ref, history)
 
     def wrote(self, ref: ObjectRef, size: int) -> None:
         """A bundle of ``size`` bytes was written."""
@@ -80,3 +91,8 @@ class Batcher:
     def forget(self, ref: ObjectRef) -> None:
         """The LoadBalancer is gone."""
         self._histories.pop(ref, None)
+
+    def _schedule(self, ref: ObjectRef, history: History) -> None:
+        now = self._clock()
+        at = due(history=history, batching=self._settings(ref), now=now)
+        self._queue.schedule(ref, delay=at - now)

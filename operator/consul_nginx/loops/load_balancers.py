@@ -216,6 +216,8 @@ class LoadBalancers:
             self.forget_observed(ref)
             await self._lead.confirm()
             raise
+        finally:
+            self._batcher.ended(ref)
         self._refusals.pop(ref, None)
         return again
 

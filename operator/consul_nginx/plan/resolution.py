@@ -45,16 +45,18 @@ def resolved(
     When these can be told, and are not healthy enough together, that is what counts.
     """
     without = "the fallback is served" if group.fallback else _WITHOUT_ENDPOINTS[layer]
+    # A group has its backends in an order of its own: the service says which of several it is.
+    field = "spec.backends[0].service" if len(group.queries) == 1 else "spec.backends"
     found = [
         _resolved(
-            position=position,
+            field=field,
             query=query,
             observation=snapshot.get(query, UNKNOWN),
             selection=decision.selections[query],
             without=without,
             policy=group.policy,
         )
-        for position, query in enumerate(group.queries)
+        for query in group.queries
     ]
     worst = min(found, key=lambda item: _WORST_FIRST[item.status])
     served = [item for item in found if item.is_true]
@@ -95,7 +97,7 @@ def _ailing(*, group: BackendGroup, decision: Decision, without: str) -> Conditi
 
 def _resolved(
     *,
-    position: int,
+    field: str,
     query: ServiceQuery,
     observation: Observation,
     selection: EndpointSelection | None,
@@ -104,9 +106,13 @@ def _resolved(
 ) -> Condition:
     """That of one backend; ``selection`` is None when Consul never answered."""
     if observation.error is not None:
+        served = "nginx keeps the endpoints it has, but for Pods that are gone"
+        if selection is None:
+            served = (
+                f"it never answered that; nginx keeps what it has of this upstream, or {without}"
+            )
         failed = (
-            f"for {query} since {_time(observation.failing_since)}: {observation.error}; "
-            "nginx keeps the endpoints it has, but for Pods that are gone"
+            f"for {query} since {_time(observation.failing_since)}: {observation.error}; {served}"
         )
         if observation.refused:
             return condition(Status.UNKNOWN, "ConsulRefused", f"Consul refuses the query {failed}")
@@ -134,7 +140,7 @@ def _resolved(
     return condition(
         Status.FALSE,
         "ServiceNotFound",
-        f"spec.backends[{position}].service: Consul knows no instance of {query}; {without}",
+        f"{field}: Consul knows no instance of {query}; {without}",
     )
 
 
