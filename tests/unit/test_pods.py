@@ -131,17 +131,15 @@ def test_a_node_without_pods_is_forgotten_when_asked_to(pods: Pods) -> None:
 
 
 class Clock:
-    """Time, lists, and which Pods are there again."""
+    """Time, and lists."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.lists = {"shop": 1}
-        self.back: set[str] = set()
 
     def brake(self) -> Brake:
         return Brake(
             lists=lambda namespace: self.lists.get(namespace, 1),
-            is_missing=lambda uid: uid not in self.back,
             clock=lambda: self.now,
         )
 
@@ -218,20 +216,21 @@ def test_a_node_that_is_gone_is_no_part_of_what_a_share_is_taken_of() -> None:
     assert brake.holds("b-0")
 
 
-def test_a_pod_that_is_back_must_be_missed_anew() -> None:
+def test_a_pod_that_is_seen_must_be_missed_anew() -> None:
     clock = Clock()
     brake = clock.brake()
     brake.missing(node="a", pods=missing(50), held=100)
-    clock.back = set(missing(50))
-    brake.missing(node="a", pods={}, held=100)
-    clock.now, clock.lists, clock.back = 100.0, {"shop": 2}, set()
+    for uid in missing(50):
+        brake.seen(uid)
+    clock.now, clock.lists = 100.0, {"shop": 2}
     brake.missing(node="a", pods=missing(50), held=100)
     assert brake.holds("a-0")
 
 
 def test_a_pod_is_told_of_once_when_it_comes_and_once_when_it_is_gone() -> None:
     told: list[str] = []
-    pods = Pods(parse=parse, changed=lambda _: None, fate=told.append)
+    pods = Pods(parse=parse, changed=lambda _: None)
+    pods.subscribe(told.append)
     names = ("ends", "deleted", "replaced", "missing", "stays")
     for name in names:
         pods.put(raw(name))

@@ -13,6 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -285,18 +286,16 @@ class Operator:
             self.pods.remove(raw)
         else:
             self.pods.put(raw)
+        self._see(raw)
 
     def take_list(self, *, lacking: frozenset[str] = frozenset()) -> None:
         raws = [raw for name, raw in self.kubernetes.pods.items() if name not in lacking]
         for raw in raws:
             self.pods.put(raw)
+            self._see(raw)
         uids = {raw["metadata"]["uid"] for raw in raws}
-        self.lacking = Counter(
-            {
-                raw["metadata"]["uid"]: self.lacking[raw["metadata"]["uid"]] + 1
-                for name, raw in self.kubernetes.pods.items()
-                if name in lacking
-            }
+        self.lacking.update(
+            raw["metadata"]["uid"] for name, raw in self.kubernetes.pods.items() if name in lacking
         )
         self.pods.listed(uids=uids, version=self.kubernetes.version, namespace=None)
         self.is_listed = True
@@ -315,6 +314,11 @@ class Operator:
         except ConsulError:
             del self.flights[node]
             self.dirty.add(node)
+
+    def _see(self, raw: Raw) -> None:
+        """Whatever lists lacked it before, it is there now."""
+        if self.pods.lives(raw["metadata"]["uid"]):
+            del self.lacking[raw["metadata"]["uid"]]
 
     def led_anew(self) -> None:
         self.registrar.forget_all()
@@ -610,6 +614,22 @@ class AgentMachine(Machine):
     """With agents, which know no versions: a former leader's last write is repaired."""
 
     mode = Mode.AGENT
+
+
+@pytest.mark.parametrize("kind", [Machine, AgentMachine])
+def test_pods_that_were_there_between_two_lists_that_lack_them_are_missed_anew(
+    kind: type[Machine],
+) -> None:
+    machine = kind()
+    try:
+        machine.begin_at_rest(names=set(NAMES))
+        machine.list_some(which=0, lacking=NAMES, at_once=True)
+        machine.list_all(which=0)
+        machine.wait(seconds=LOOK_AGAIN_S)
+        machine.list_some(which=0, lacking=NAMES, at_once=True)
+        machine.few_are_removed_without_evidence()
+    finally:
+        machine.teardown()
 
 
 BUDGET = settings(max_examples=60, stateful_step_count=40, deadline=None)

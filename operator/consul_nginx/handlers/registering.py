@@ -79,7 +79,8 @@ class Registering:
         self._queue: WorkQueue[str] = WorkQueue(
             name="register", longest_backoff=LONGEST_BACKOFF_S[file.settings.mode]
         )
-        self._pods = Pods(parse=parse_pod, changed=Pacer(queue=self._queue).changed, fate=pod_fate)
+        self._pods = Pods(parse=parse_pod, changed=Pacer(queue=self._queue).changed)
+        self._pods.subscribe(pod_fate)
         self._relist = Relist(
             take=PodLists(kube=kube, pods=self._pods, namespaces=namespaces).take,
             what="Pods",

@@ -30,19 +30,12 @@ class _Missed:
 
 
 class Brake:
-    """``lists`` is asked for the number of complete lists of a namespace so far, ``is_missing``
-    whether a Pod still is: by UID, and without evidence that it ended.
-    """
+    """``lists`` is asked for the number of complete lists of a namespace so far."""
 
     def __init__(
-        self,
-        *,
-        lists: Callable[[str], int],
-        is_missing: Callable[[str], bool],
-        clock: Callable[[], float] = time.monotonic,
+        self, *, lists: Callable[[str], int], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._lists = lists
-        self._is_missing = is_missing
         self._clock = clock
         self._missed: dict[str, _Missed] = {}
         self._held: dict[str, int] = {}
@@ -57,10 +50,14 @@ class Brake:
             new = _Missed(namespace=namespace, at=now, lists=self._lists(namespace), last=now)
             self._missed[uid] = dataclasses.replace(self._missed.get(uid, new), last=now)
         self._missed = {
-            uid: missed
-            for uid, missed in self._missed.items()
-            if now - missed.last < REMEMBER_S and self._is_missing(uid)
+            uid: missed for uid, missed in self._missed.items() if now - missed.last < REMEMBER_S
         }
+
+    def seen(self, uid: str) -> None:
+        """A Pod came, or was seen to end, or was there until a list lacked it: whatever lacked it
+        before is no evidence any more.
+        """
+        self._missed.pop(uid, None)
 
     def forget(self, node: str) -> None:
         """Consul holds nothing of a node any more: it is no part of what a share is taken of."""

@@ -31,27 +31,24 @@ class _Known:
 
 
 class Pods:
-    """``changed`` is called with the node of a Pod that is news, once with each it was on.
+    """``changed`` is called with the node of a Pod that is news, once with each it was on."""
 
-    ``fate`` is called with the UID of a Pod that is new, was seen to end, or that a list lacks.
-    """
-
-    def __init__(
-        self,
-        *,
-        parse: Callable[[Raw], Pod],
-        changed: Callable[[str], None],
-        fate: Callable[[str], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, *, parse: Callable[[Raw], Pod], changed: Callable[[str], None]) -> None:
         self._parse = parse
         self._changed = changed
-        self._fate = fate
+        self._subscribers: list[Callable[[str], None]] = []
         self._pods: dict[ObjectRef, _Known] = {}
         self._on: dict[str, dict[ObjectRef, Pod]] = {}
         self._uids: set[str] = set()
         self._addresses: dict[str, str] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._lists: Counter[str | None] = Counter()
+
+    def subscribe(self, fate: Callable[[str], None]) -> None:
+        """Have ``fate`` called with the UID of each Pod that is new, was seen to end, or was known
+        and is lacking in a list.
+        """
+        self._subscribers.append(fate)
 
     def put(self, raw: Raw) -> None:
         """The Pod is there, as ``raw``."""
@@ -159,6 +156,10 @@ class Pods:
 
     def _leave(self, pod: Pod) -> None:
         self._on.get(pod.node, {}).pop(pod.ref, None)
+
+    def _fate(self, uid: str) -> None:
+        for fate in self._subscribers:
+            fate(uid)
 
     def _tell(self, pod: Pod) -> None:
         if pod.node:

@@ -68,7 +68,8 @@ class Registrar:
         self._lead = lead
         self._tell = tell
         self._clock = clock
-        self._brake = Brake(lists=pods.lists, is_missing=self._vanished, clock=clock)
+        self._brake = Brake(lists=pods.lists, clock=clock)
+        pods.subscribe(self._brake.seen)
         self._settled: dict[str, Settled] = {}
         self._failing: dict[str, float] = {}
         self._due: set[str] = set()
@@ -165,10 +166,12 @@ class Registrar:
 
     def _is_missing(self, owner: Owner) -> bool:
         """Whether the Pod is not there although it should be known, and nobody saw it end."""
-        return self._pods.covers(owner.namespace) and self._vanished(owner.pod_uid)
-
-    def _vanished(self, uid: str) -> bool:
-        return not self._pods.lives(uid) and not self._pods.ended(uid)
+        uid = owner.pod_uid
+        return (
+            self._pods.covers(owner.namespace)
+            and not self._pods.lives(uid)
+            and not self._pods.ended(uid)
+        )
 
     def _may_remove(self, owner: Owner) -> bool:
         if not self._pods.covers(owner.namespace) or not self._wishes.known:
