@@ -131,17 +131,11 @@ def test_a_node_without_pods_is_forgotten_when_asked_to(pods: Pods) -> None:
 
 
 class Clock:
-    """Time, and lists."""
-
     def __init__(self) -> None:
         self.now = 0.0
-        self.lists = {"shop": 1}
 
     def brake(self) -> Brake:
-        return Brake(
-            lists=lambda namespace: self.lists.get(namespace, 1),
-            clock=lambda: self.now,
-        )
+        return Brake(clock=lambda: self.now)
 
 
 def missing(count: int, node: str = "a") -> dict[str, str]:
@@ -154,7 +148,8 @@ def test_a_few_missing_pods_go_at_once() -> None:
     assert not any(map(brake.holds, missing(FREE)))
 
 
-def test_many_missing_pods_need_a_second_list_some_time_later() -> None:
+@pytest.mark.parametrize("namespace", ["shop", None])
+def test_many_missing_pods_need_two_lists_more_some_time_apart(namespace: str | None) -> None:
     clock = Clock()
     brake = clock.brake()
     many = missing(50)
@@ -164,25 +159,32 @@ def test_many_missing_pods_need_a_second_list_some_time_later() -> None:
         return any(map(brake.holds, many))
 
     assert look()
-    clock.lists["shop"] += 1
+    brake.listed(namespace)
+    brake.listed(namespace)
     assert look(), "a second list at once tells nothing new"
     clock.now += CONFIRM_S
+    assert look(), "time without a second list confirms nothing"
+    brake.listed(namespace)
     assert not look()
 
 
-def test_time_without_a_second_list_confirms_nothing() -> None:
+def test_lists_before_a_pod_is_missed_confirm_nothing() -> None:
     clock = Clock()
     brake = clock.brake()
-    brake.missing(node="a", pods=missing(50), held=100)
+    brake.listed(None)
     clock.now += 10 * CONFIRM_S
+    brake.missing(node="a", pods=missing(50), held=100)
+    brake.listed(None)
     assert brake.holds("a-0")
 
 
-def test_a_list_of_another_namespace_confirms_nothing() -> None:
+def test_lists_of_another_namespace_confirm_nothing() -> None:
     clock = Clock()
     brake = clock.brake()
     brake.missing(node="a", pods=missing(50), held=100)
-    clock.now, clock.lists["blog"] = CONFIRM_S, 9
+    for _ in range(3):
+        brake.listed("blog")
+        clock.now += CONFIRM_S
     assert brake.holds("a-0")
 
 
@@ -220,10 +222,12 @@ def test_a_pod_that_is_seen_must_be_missed_anew() -> None:
     clock = Clock()
     brake = clock.brake()
     brake.missing(node="a", pods=missing(50), held=100)
+    brake.listed(None)
     for uid in missing(50):
         brake.seen(uid)
-    clock.now, clock.lists = 100.0, {"shop": 2}
+    clock.now += CONFIRM_S
     brake.missing(node="a", pods=missing(50), held=100)
+    brake.listed(None)
     assert brake.holds("a-0")
 
 

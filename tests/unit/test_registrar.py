@@ -286,7 +286,7 @@ async def test_the_list_of_one_namespace_confirms_nothing_about_another(
     monkeypatch.setattr(brake, "CONFIRM_S", 0.0)
     for number in range(20):
         world.hold(f"old-{number}")
-    for namespace in ("shop", "blog"):
+    for namespace in ("shop", "blog", "shop", "blog"):
         world.pods.listed(uids=set(), version=100, namespace=namespace)
         assert await world.reconcile() is not None
     world.pods.listed(uids=set(), version=101, namespace="shop")

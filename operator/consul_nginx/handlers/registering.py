@@ -15,7 +15,6 @@ from consul_nginx.handlers.relist import Relist
 from consul_nginx.kube.client import KubeClient
 from consul_nginx.kube.errors import KubeError
 from consul_nginx.kube.identity import cluster_identity
-from consul_nginx.loops.brake import CONFIRM_S
 from consul_nginx.loops.comparison import Comparison
 from consul_nginx.loops.drift import DriftWatch
 from consul_nginx.loops.events import Events
@@ -27,7 +26,7 @@ from consul_nginx.loops.pod_events import PodEvents
 from consul_nginx.loops.pods import Pods
 from consul_nginx.loops.queue import WorkQueue
 from consul_nginx.loops.refresh import keep_fresh
-from consul_nginx.loops.registrar import Registrar, Registry
+from consul_nginx.loops.registrar import LIST_AGAIN_S, Registrar, Registry
 from consul_nginx.loops.retired import Retired
 from consul_nginx.loops.wishes import Wishes
 from consul_nginx.loops.worker import work
@@ -171,7 +170,8 @@ class Registering:
             again = await registrar.reconcile(node)
             comparison.done(node)
             if again is not None:
-                asyncio.get_running_loop().call_later(CONFIRM_S, self._relist.ask)
+                self._relist.ask()
+                asyncio.get_running_loop().call_later(LIST_AGAIN_S, self._relist.ask)
             return again
 
         def led_anew() -> None:

@@ -2,7 +2,8 @@
 
 A list that lacks a Pod is weak evidence: an API server restored from an old copy, or a right that
 was taken away, would take every instance out of Consul at once. A few may go; more than that must
-be missing from a second list, taken a while after they were first missed.
+be missing from two lists more, a while apart. Lists from before they were missed do not count: the
+Pods may be younger, and registered by another replica.
 """
 
 from __future__ import annotations
@@ -21,21 +22,20 @@ REMEMBER_S = 300.0
 
 @dataclass(frozen=True, kw_only=True)
 class _Missed:
-    """``at``: when first; ``last``: when Consul still held something of it."""
+    """``last``: when Consul still held something of it; ``lacked``: when the first list since it
+    was missed lacked it as well.
+    """
 
     namespace: str
-    at: float
-    lists: int
     last: float
+    lacked: float | None = None
+    is_confirmed: bool = False
 
 
 class Brake:
-    """``lists`` is asked for the number of complete lists of a namespace so far."""
+    """Remembers what is missed, and by how many lists."""
 
-    def __init__(
-        self, *, lists: Callable[[str], int], clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._lists = lists
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._missed: dict[str, _Missed] = {}
         self._held: dict[str, int] = {}
@@ -47,7 +47,7 @@ class Brake:
         now = self._clock()
         self._held[node] = held
         for uid, namespace in pods.items():
-            new = _Missed(namespace=namespace, at=now, lists=self._lists(namespace), last=now)
+            new = _Missed(namespace=namespace, last=now)
             self._missed[uid] = dataclasses.replace(self._missed.get(uid, new), last=now)
         self._missed = {
             uid: missed for uid, missed in self._missed.items() if now - missed.last < REMEMBER_S
@@ -59,6 +59,17 @@ class Brake:
         """
         self._missed.pop(uid, None)
 
+    def listed(self, namespace: str | None) -> None:
+        """A list of a namespace, or (None) of all, is complete: ``seen`` was told what it has."""
+        now = self._clock()
+        for uid, missed in self._missed.items():
+            if namespace not in (None, missed.namespace) or missed.is_confirmed:
+                continue
+            if missed.lacked is None:
+                self._missed[uid] = dataclasses.replace(missed, lacked=now)
+            elif now - missed.lacked >= CONFIRM_S:
+                self._missed[uid] = dataclasses.replace(missed, is_confirmed=True)
+
     def forget(self, node: str) -> None:
         """Consul holds nothing of a node any more: it is no part of what a share is taken of."""
         self._held.pop(node, None)
@@ -67,6 +78,4 @@ class Brake:
         """Whether the registrations of a missing Pod must stay for now."""
         if len(self._missed) <= max(FREE, FREE_SHARE * sum(self._held.values())):
             return False
-        missed = self._missed[uid]
-        is_listed_again = self._lists(missed.namespace) > missed.lists
-        return not (is_listed_again and self._clock() - missed.at >= CONFIRM_S)
+        return not self._missed[uid].is_confirmed

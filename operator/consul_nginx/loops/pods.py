@@ -7,7 +7,7 @@ registrations may go. One that is merely missing from a list is none: see ``brak
 from __future__ import annotations
 
 import logging
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
@@ -36,19 +36,26 @@ class Pods:
     def __init__(self, *, parse: Callable[[Raw], Pod], changed: Callable[[str], None]) -> None:
         self._parse = parse
         self._changed = changed
-        self._subscribers: list[Callable[[str], None]] = []
+        self._fates: list[Callable[[str], None]] = []
+        self._lists: list[Callable[[str | None], None]] = []
         self._pods: dict[ObjectRef, _Known] = {}
         self._on: dict[str, dict[ObjectRef, Pod]] = {}
         self._uids: set[str] = set()
         self._addresses: dict[str, str] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
-        self._lists: Counter[str | None] = Counter()
+        self._listed: set[str | None] = set()
 
     def subscribe(self, fate: Callable[[str], None]) -> None:
         """Have ``fate`` called with the UID of each Pod that is new, was seen to end, or was known
         and is lacking in a list.
         """
-        self._subscribers.append(fate)
+        self._fates.append(fate)
+
+    def subscribe_lists(self, listed: Callable[[str | None], None]) -> None:
+        """Have ``listed`` called with the namespace of each complete list, None for all, after
+        what it tells of Pods.
+        """
+        self._lists.append(listed)
 
     def put(self, raw: Raw) -> None:
         """The Pod is there, as ``raw``."""
@@ -93,15 +100,13 @@ class Pods:
             if within and known.pod.uid not in uids and known.version <= version:
                 self._forget(known.pod)
                 self._fate(known.pod.uid)
-        self._lists[namespace] += 1
+        self._listed.add(namespace)
+        for listed in self._lists:
+            listed(namespace)
 
     def covers(self, namespace: str) -> bool:
         """Whether all Pods of a namespace are known."""
-        return self.lists(namespace) > 0
-
-    def lists(self, namespace: str) -> int:
-        """How often all Pods of a namespace were listed."""
-        return self._lists[None] + self._lists[namespace]
+        return not self._listed.isdisjoint((None, namespace))
 
     def on(self, node: str) -> tuple[Pod, ...]:
         """Pods of a node that were not told to end."""
@@ -158,7 +163,7 @@ class Pods:
         self._on.get(pod.node, {}).pop(pod.ref, None)
 
     def _fate(self, uid: str) -> None:
-        for fate in self._subscribers:
+        for fate in self._fates:
             fate(uid)
 
     def _tell(self, pod: Pod) -> None:

@@ -28,8 +28,10 @@ from consul_nginx.registrar.outcome import Outcome, Settled, Told, WishesOfNode
 
 _log = logging.getLogger(__name__)
 
-# A list that is asked for when it can confirm what is missing has come by then.
-LOOK_AGAIN_S = CONFIRM_S + 2
+# One list is asked for at once, the other then: far enough apart even when the first was slow.
+LIST_AGAIN_S = CONFIRM_S + 1
+# Both have come by then.
+LOOK_AGAIN_S = LIST_AGAIN_S + 2
 # An agent that restarts is back by then; one that is not has gone with its node.
 DESERTED_S = 120.0
 
@@ -68,8 +70,9 @@ class Registrar:
         self._lead = lead
         self._tell = tell
         self._clock = clock
-        self._brake = Brake(lists=pods.lists, clock=clock)
+        self._brake = Brake(clock=clock)
         pods.subscribe(self._brake.seen)
+        pods.subscribe_lists(self._brake.listed)
         self._settled: dict[str, Settled] = {}
         self._failing: dict[str, float] = {}
         self._due: set[str] = set()
@@ -77,8 +80,8 @@ class Registrar:
     async def reconcile(self, node: str) -> float | None:
         """Bring what Consul holds for one node to what its Pods ask for.
 
-        Returns in how many seconds to come again, because of Pods that are missing until another
-        list confirms it; None when everything is done.
+        Returns in how many seconds to come again, because of Pods that are missing until two
+        lists more confirm it; None when everything is done.
         """
         self._lead.require()
         asked = self._wishes.of(node)
