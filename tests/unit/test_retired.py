@@ -10,9 +10,10 @@ import pytest
 
 from consul_nginx.consul.errors import ConsulUnavailable
 from consul_nginx.loops import retired
+from consul_nginx.loops.brake import CONFIRM_S
 from consul_nginx.loops.retired import Retired
 from consul_nginx.model.registration import Place
-from unit.test_registrar import NODE, World
+from unit.test_registrar import NODE, World, pod_raw
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,12 +32,16 @@ class Retiring:
         self.asked = asyncio.Event()
         self.compared = True
         self.nodes = [NODE]
+        self.confirming = asyncio.Event()
+        self.now = 0.0
         self.retired = Retired(
             registry=world.registry,
             cluster="prod",
             pods=world.pods,
             places=self.places,
             is_compared=lambda: self.compared,
+            confirm=self.confirming.set,
+            clock=lambda: self.now,
         )
 
     async def places(self) -> list[Place]:
@@ -107,5 +112,21 @@ async def test_an_agent_that_does_not_answer_keeps_no_other_from_being_asked(wor
     retiring = Retiring(world)
     retiring.nodes = ["dead", NODE]
     async with retiring.running():
+        await retiring.done()
+    assert world.registry.held[NODE] == {}
+
+
+async def test_many_of_pods_that_merely_vanished_stay_until_it_is_confirmed(world: World) -> None:
+    many = {world.hold(f"old-{number}") for number in range(20)}
+    world.hold("web-1")
+    world.listed(pod_raw())
+    retiring = Retiring(world)
+    async with retiring.running():
+        await retiring.done()
+        assert set(world.registry.held[NODE]) == many
+        assert retiring.confirming.is_set()
+        for _ in range(2):
+            retiring.now += CONFIRM_S
+            world.listed(pod_raw())
         await retiring.done()
     assert world.registry.held[NODE] == {}

@@ -164,14 +164,14 @@ class Registering:
             pods=self._pods,
             places=synthetic if by_agents else self._consul.members,
             is_compared=lambda: comparison.is_complete,
+            confirm=self._list_twice,
         )
 
         async def reconcile(node: str) -> float | None:
             again = await registrar.reconcile(node)
             comparison.done(node)
             if again is not None:
-                self._relist.ask()
-                asyncio.get_running_loop().call_later(LIST_AGAIN_S, self._relist.ask)
+                self._list_twice()
             return again
 
         def led_anew() -> None:
@@ -212,6 +212,11 @@ class Registering:
                     leading=lambda: self._lead.leading,
                 )
             )
+
+    def _list_twice(self) -> None:
+        """As the brake needs it to let go of Pods that are missing."""
+        self._relist.ask()
+        asyncio.get_running_loop().call_later(LIST_AGAIN_S, self._relist.ask)
 
     async def _named(self) -> RegistrationFile:
         """The settings, with the cluster's identity when they give it no name."""

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from consul_nginx.consul.errors import ConsulConflict, ConsulError
-from consul_nginx.loops.brake import CONFIRM_S, Brake
+from consul_nginx.loops.brake import CONFIRM_S
+from consul_nginx.loops.evidence import Evidence
 from consul_nginx.loops.lead import Lead
 from consul_nginx.loops.pods import Pods
 from consul_nginx.loops.wishes import Wishes
@@ -70,9 +71,7 @@ class Registrar:
         self._lead = lead
         self._tell = tell
         self._clock = clock
-        self._brake = Brake(clock=clock)
-        pods.subscribe(self._brake.seen)
-        pods.subscribe_lists(self._brake.listed)
+        self._evidence = Evidence(pods=pods, cluster=settings.cluster, clock=clock)
         self._settled: dict[str, Settled] = {}
         self._failing: dict[str, float] = {}
         self._due: set[str] = set()
@@ -92,7 +91,7 @@ class Registrar:
         try:
             held = await self._registry.read(place)
             asked = self._wishes.of(node)
-            missed = self._look_for_missing(node, held)
+            missed = self._evidence.look(node, held)
             changes = difference(
                 wanted=asked.registrations,
                 held=held,
@@ -152,34 +151,8 @@ class Registrar:
         before = self._settled.get(node)
         return before is not None and asked.asks_as(before.asked)
 
-    def _look_for_missing(self, node: str, held: Mapping[str, Held]) -> int:
-        """Tell the brake of Pods that are missing; returns how many registrations it keeps."""
-        ours = [
-            item.owner
-            for item in held.values()
-            if item.owner is not None and item.owner.cluster == self._settings.cluster
-        ]
-        missing = [owner for owner in ours if self._is_missing(owner)]
-        self._brake.missing(
-            node=node,
-            pods={owner.pod_uid: owner.namespace for owner in missing},
-            held=len(ours),
-        )
-        return sum(self._brake.holds(owner.pod_uid) for owner in missing)
-
-    def _is_missing(self, owner: Owner) -> bool:
-        """Whether the Pod is not there although it should be known, and nobody saw it end."""
-        uid = owner.pod_uid
-        return (
-            self._pods.covers(owner.namespace)
-            and not self._pods.lives(uid)
-            and not self._pods.ended(uid)
-        )
-
     def _may_remove(self, owner: Owner) -> bool:
-        if not self._pods.covers(owner.namespace) or not self._wishes.known:
-            return False
-        return not self._is_missing(owner) or not self._brake.holds(owner.pod_uid)
+        return self._wishes.known and self._evidence.suffices(owner)
 
     def _is_deserted(self, node: str) -> bool:
         """Whether an agent that does not answer may be left alone: nothing is asked of it.
@@ -196,7 +169,7 @@ class Registrar:
     def _abandon(self, node: str) -> None:
         # Not settled: whatever comes to the node next may have brought the agent back.
         self._settled.pop(node, None)
-        self._brake.forget(node)
+        self._evidence.forget(node)
         if not self._pods.on(node):
             self._failing.pop(self._where(node), None)
             self._forget(node)
@@ -218,7 +191,7 @@ class Registrar:
         """The node has no Pods, and nothing of ours."""
         self._settled.pop(node, None)
         self._wishes.forget(node)
-        self._brake.forget(node)
+        self._evidence.forget(node)
         self._pods.forget_if_empty(node)
 
     def _failed(self, node: str, error: ConsulError) -> None:

@@ -1,20 +1,24 @@
 """Removes what an earlier mode left: registrations on agents once the catalog is used, or back.
 
 They carry our mark, and nobody follows them any more: what ends would stay in Consul for ever. They
-go after everything was compared, so that what replaces them is there first.
+go after everything was compared, so that what replaces them is there first. Nothing replaces those
+of Pods that are missing: the brake holds them as it does others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable
 
 from consul_nginx.consul.errors import ConsulError
 from consul_nginx.kube.errors import NotLeading
+from consul_nginx.loops.evidence import Evidence
 from consul_nginx.loops.pods import Pods
-from consul_nginx.loops.registrar import Registry
-from consul_nginx.model.registration import Changes, Owner, Place
+from consul_nginx.loops.registrar import LOOK_AGAIN_S, Registry
+from consul_nginx.model.registration import Place
+from consul_nginx.registrar.difference import difference
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +28,7 @@ SETTLE_S = 5.0
 class Retired:
     """``registry`` is that of the mode that is not in use, ``places`` are where it may hold things.
 
-    ``places`` raises ``ConsulError``.
+    ``places`` raises ``ConsulError``; ``confirm`` has Pods listed as the brake needs it.
     """
 
     def __init__(
@@ -35,12 +39,15 @@ class Retired:
         pods: Pods,
         places: Callable[[], Awaitable[Iterable[Place]]],
         is_compared: Callable[[], bool],
+        confirm: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._cluster = cluster
-        self._pods = pods
+        self._evidence = Evidence(pods=pods, cluster=cluster, clock=clock)
         self._places = places
         self._is_compared = is_compared
+        self._confirm = confirm
         self._wanted = asyncio.Event()
 
     def ask(self) -> None:
@@ -56,28 +63,35 @@ class Retired:
                 continue
             self._wanted.clear()
             try:
-                for place in await self._places():
-                    await self._remove(place)
+                kept = [await self._remove(place) for place in await self._places()]
             except NotLeading:
                 continue
             except ConsulError as error:
                 _log.debug("it can't be seen what another mode left: %s", error)
+            else:
+                if any(kept):
+                    self._confirm()
+                    asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self.ask)
 
-    async def _remove(self, place: Place) -> None:
+    async def _remove(self, place: Place) -> int:
+        """Returns how many registrations the brake keeps."""
         try:
             held = await self._registry.read(place)
-            left = tuple(item for item in held.values() if self._is_ours(item.owner))
-            if left:
-                await self._registry.apply(place, Changes(remove=left))
+            kept = self._evidence.look(place.node, held)
+            changes = difference(
+                wanted=(),
+                held=held,
+                cluster=self._cluster,
+                may_remove=self._evidence.suffices,
+            )
+            if changes:
+                await self._registry.apply(place, changes)
                 _log.info(
-                    "%d registrations of another mode removed: node %s", len(left), place.node
+                    "%d registrations of another mode removed: node %s",
+                    len(changes.remove),
+                    place.node,
                 )
         except ConsulError as error:
             _log.debug("node %s may hold registrations of another mode: %s", place.node, error)
-
-    def _is_ours(self, owner: Owner | None) -> bool:
-        return (
-            owner is not None
-            and owner.cluster == self._cluster
-            and self._pods.covers(owner.namespace)
-        )
+            return 0
+        return kept
