@@ -25,7 +25,7 @@ from cluster.support.registered import (
     owners,
     wait_entries,
 )
-from cluster.support.registrars import metric, registrar
+from cluster.support.registrars import metric, registrar, scale
 from cluster.support.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ NAMESPACE = "red"
 SOON_S = 5.0
 PORT, OTHER_PORT = 8080, 9090
 PENDING = 'consul_nginx_registrations{state="pending"}'
+MISSED = 'consul_nginx_registrations{state="missed"}'
 
 
 @contextmanager
@@ -244,6 +245,25 @@ def test_while_consul_is_away_nothing_crashes_and_nothing_is_lost(
         )
         assert owners(found) == wanted
     played.delete_pods(NAMESPACE, new)
+
+
+def test_many_pods_that_ended_while_no_operator_ran_are_gone_once_lists_confirm_it(
+    cluster: Cluster, played: Kwok, red: Release, consul: str
+):
+    service = "red-absent"
+    names = tuple(f"{service}-{number}" for number in range(20))
+    replicas = len(red.operator_pods())
+    with played_pods(played, consul, names, service):
+        scale(cluster, red, 0)
+        try:
+            played.delete_pods(NAMESPACE, names)
+            everything = (f"--selector=app={service}", "--for=delete", "--timeout=60s")
+            cluster.kubectl("wait", "pod", "-n", NAMESPACE, *everything)
+        finally:
+            scale(cluster, red, replicas)
+        wait_for(lambda: metric(red, MISSED), what="most are kept at first")
+        wait_entries(consul, service, lambda found: not found, what="nothing is registered")
+        wait_for(lambda: not metric(red, MISSED), what="nothing is missed")
 
 
 @pytest.fixture
