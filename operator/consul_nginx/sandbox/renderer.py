@@ -1,6 +1,6 @@
 """Renders users' own templates in a process that may hang without anybody else waiting.
 
-Decision 0022 says why. One process renders one template after the other. It limits its own CPU time
+Decision 0021 says why. One process renders one template after the other. It limits its own CPU time
 and memory; what it can't interrupt, such as one huge number, is ended from here.
 """
 
