@@ -129,7 +129,7 @@ async def test_names_of_services_nodes_and_datacenters(consul, watches):
     await watches.heard(asked, patience=10)
     services, nodes, datacenters = (watches.facts()[one].value for one in asked)
     assert NamedService(name="consul") in services
-    assert [node.address for node in nodes if node.address] == ["127.0.0.1"]
+    assert "127.0.0.1" in [node.address for node in nodes], "beside those of other tests"
     assert datacenters == ("dc1",)
     consul.ask("agent/service/register", {"Name": "named", "Tags": ["b", "a"]})
     wanted = NamedService(name="named", tags=("a", "b"))
