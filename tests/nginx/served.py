@@ -102,7 +102,8 @@ class _Datagrams(socketserver.BaseRequestHandler):
         reply.sendto(b"%d %s" % (self.server.number, text), self.client_address)  # type: ignore[attr-defined]
 
 
-class _Http(ThreadingHTTPServer):
+class Http(ThreadingHTTPServer):
+    backend: HttpBackend
     daemon_threads = True
     request_queue_size = 64
 
@@ -223,7 +224,7 @@ def loaded(
             place = (f"{HERE}{number}", port)
             if kind == "http":
                 here.http[number] = HttpBackend(number=number)
-                server: Any = _Http(place, Echo)
+                server: Any = Http(place, Echo)
                 server.backend = here.http[number]
             else:
                 server = _Udp(place, _Datagrams) if kind == "udp" else _Tcp(place, _Lines)

@@ -23,7 +23,7 @@ import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from nginx.served import HERE, Echo, Served, echo, says, served
+from nginx.served import HERE, Echo, Http, HttpBackend, Served, echo, says, served
 from nginx.support import Pod, wait_for
 from nginx.tls import Backend, greet, https_get
 from unit.certificates import Issued, certificate, issued, kept, pem
@@ -505,10 +505,11 @@ def test_clients_get_as_much_as_they_may(feature: Load):
         finally:
             wait.set()
         assert first.result().status == 200
-    with nginx.connect("tcp") as first, nginx.connect("tcp") as second:
+    with nginx.connect("tcp") as first:
         first.sendall(b"hello\n")
         assert first.makefile().readline() == "2 hello hello\n"
-        assert second.recv(100) == b""
+        with nginx.connect("tcp") as second:
+            assert second.recv(100) == b""
 
 
 def test_a_client_stays_with_its_instance(feature: Load):
@@ -617,6 +618,27 @@ def test_a_backend_is_believed_by_its_authority_and_its_name(feature: Load):
     log = wait_for(lambda: text if "self-signed" in (text := nginx.log()) else "")
     assert "upstream SSL certificate verify error" in log
     assert "upstream SSL certificate does not match" in log
+
+
+def test_a_connection_that_was_verified_for_one_name_serves_no_other(feature: Load, tmp_path: Path):
+    """nginx looks at a certificate when it connects, and keeps the connection."""
+    [secret] = [raw for raw in manifests("verified-backends") if raw["kind"] == "Secret"]
+    for key in ("tls.crt", "tls.key"):
+        (tmp_path / key).write_text(secret["stringData"][key])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "tls.crt", tmp_path / "tls.key")
+    nginx = feature("verified-backends", own={1})
+    server = Http((f"{HERE}1", 8443), Echo)
+    server.backend = HttpBackend(number=1)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        assert {nginx.ask().status for _ in range(12)} == {200}
+        assert {nginx.ask("/another").status for _ in range(12)} == {502}
+        assert {nginx.ask().status for _ in range(12)} == {200}
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_clients_need_a_certificate(feature: Load):

@@ -123,12 +123,41 @@ class Health:
     fail_timeout: float = 10.0
 
 
+class BackendProtocol(StrEnum):
+    """What is spoken with the endpoints."""
+
+    HTTP = "HTTP"
+    HTTPS = "HTTPS"
+    GRPC = "GRPC"
+    GRPCS = "GRPCS"
+
+    @property
+    def is_grpc(self) -> bool:
+        """Whether nginx's grpc module speaks it."""
+        return self in (BackendProtocol.GRPC, BackendProtocol.GRPCS)
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether it is encrypted."""
+        return self in (BackendProtocol.HTTPS, BackendProtocol.GRPCS)
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class BackendTls:
+    """``authorities`` empty: certificates are not verified; ``server_name`` empty: the host."""
+
+    authorities: tuple[Authority, ...]
+    server_name: str
+
+
 @dataclass(frozen=True, kw_only=True, order=True)
 class BackendGroup:
     """All that an upstream is made of; mappings with equal groups share one.
 
     ``policy`` decides which instances are in it, ``health`` when nginx avoids one of these.
-    ``fallback`` gets the requests when the policy leaves none.
+    ``fallback`` gets the requests when the policy leaves none. ``protocol`` and ``tls`` are part of
+    it since nginx keeps connections and TLS sessions with its servers: whoever asks for another
+    certificate must not get one that was verified for somebody else.
     """
 
     backends: tuple[Backend, ...]
@@ -136,6 +165,8 @@ class BackendGroup:
     policy: HealthPolicy = DEFAULT_POLICY
     health: Health = Health()
     fallback: tuple[Endpoint, ...] = ()
+    protocol: BackendProtocol = BackendProtocol.HTTP
+    tls: BackendTls | None = None
 
     @cached_property
     def queries(self) -> tuple[ServiceQuery, ...]:
@@ -168,25 +199,6 @@ class FixedResponse:
     status: int
     content_type: str = "text/plain"
     body: str = ""
-
-
-class BackendProtocol(StrEnum):
-    """What is spoken with the endpoints."""
-
-    HTTP = "HTTP"
-    HTTPS = "HTTPS"
-    GRPC = "GRPC"
-    GRPCS = "GRPCS"
-
-    @property
-    def is_grpc(self) -> bool:
-        """Whether nginx's grpc module speaks it."""
-        return self in (BackendProtocol.GRPC, BackendProtocol.GRPCS)
-
-    @property
-    def is_tls(self) -> bool:
-        """Whether it is encrypted."""
-        return self in (BackendProtocol.HTTPS, BackendProtocol.GRPCS)
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -264,14 +276,6 @@ class Cors:
     exposed: tuple[str, ...]
     credentials: bool
     max_age: float
-
-
-@dataclass(frozen=True, kw_only=True, order=True)
-class BackendTls:
-    """``authorities`` empty: certificates are not verified; ``server_name`` empty: the host."""
-
-    authorities: tuple[Authority, ...]
-    server_name: str
 
 
 @dataclass(frozen=True, kw_only=True, order=True)

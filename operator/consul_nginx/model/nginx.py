@@ -34,6 +34,7 @@ class Upstream:
     id: str
     layer: Layer
     endpoints: tuple[Endpoint, ...] | None
+    encrypted: bool = False
     balancing: Balancing = field(default_factory=Balancing)
     health: Health = field(default_factory=Health)
 

@@ -44,7 +44,11 @@ def keepalive(upstream: Upstream) -> list[Token]:
     kept, known = upstream.balancing.keepalive, Keepalive()
     if upstream.layer is Layer.STREAM:
         return []
-    found = [directive("keepalive", tokens.number(kept.connections, low=0, high=10_000))]
+    # By default hosts share connections, and one that was verified for a host's name would serve
+    # another: the certificate is looked at when a connection is made, and never again.
+    local = [tokens.word("local")] if upstream.encrypted and kept.connections else []
+    most = tokens.number(kept.connections, low=0, high=10_000)
+    found = [directive("keepalive", most, *local)]
     if kept.requests != known.requests:
         requests = tokens.number(kept.requests, low=1, high=1_000_000)
         found.append(directive("keepalive_requests", requests))

@@ -284,7 +284,7 @@ def parse_service_mapping(raw: Mapping[str, Any]) -> model.ServiceMapping | Inva
         listener=spec.listener,
         hostnames=tuple(sorted(set(spec.hostnames))),
         path=path(spec.path),
-        group=_group(spec) if spec.backends else None,
+        group=_group(spec, namespace=meta.ref.namespace) if spec.backends else None,
         answer=targets.answer(redirect=spec.redirect, fixed_response=spec.fixed_response),
         traffic=_traffic(spec, namespace=meta.ref.namespace),
         http_fields=(*_in_use(spec, _HTTP_ONLY), *_http_parts(spec)),
@@ -292,7 +292,7 @@ def parse_service_mapping(raw: Mapping[str, Any]) -> model.ServiceMapping | Inva
     )
 
 
-def _group(spec: ServiceMappingSpec) -> model.BackendGroup:
+def _group(spec: ServiceMappingSpec, *, namespace: str) -> model.BackendGroup:
     return model.BackendGroup(
         backends=tuple(sorted(map(targets.backend, spec.backends))),
         balancing=spreading.balancing(spec.balancing),
@@ -304,6 +304,8 @@ def _group(spec: ServiceMappingSpec) -> model.BackendGroup:
                 for item in spec.fallback
             )
         ),
+        protocol=model.BackendProtocol(spec.backend_protocol),
+        tls=backend_tls(spec.backend_tls, namespace=namespace),
     )
 
 
