@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
-from base64 import b64encode
+import re
+from base64 import b64decode, b64encode
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 
@@ -132,3 +134,24 @@ def test_a_certificate_without_host_names_is_remarked():
 
 def test_an_expired_certificate_can_be_used_nginx_does_not_mind():
     assert parse_tls_secret(tls_secret("x", issued("a.example.com", days=-1))).not_after
+
+
+@pytest.mark.parametrize(
+    ("kind", "first"), [(0x0C, 0xE9), (0x14, 0xE9), (0x13, 0x2A)], ids=["UTF8", "T61", "Printable"]
+)
+def test_a_name_that_can_not_be_read_is_a_reason_and_no_crash(kind, first):
+    """Old home-made CAs write Latin-1 into names."""
+    raw = tls_secret("web-tls", issued("a.example.com"))
+    chain = x509.load_pem_x509_certificates(b64decode(raw["data"]["tls.crt"]))
+    content = bytearray(chain[0].public_bytes(serialization.Encoding.DER))
+    for place in [found.start() for found in re.finditer(rb"\x55\x04\x03", bytes(content))]:
+        content[place + 3], content[place + 5] = kind, first
+    body = b64encode(bytes(content))
+    text = b"-----BEGIN CERTIFICATE-----\n" + body + b"\n-----END CERTIFICATE-----\n"
+    data = {**raw["data"], "tls.crt": b64encode(text).decode()}
+    told = "tls.crt is accepted"
+    try:
+        parse_tls_secret({**raw, "data": data})
+    except TlsSecretError as error:
+        told = str(error)
+    assert "tls.crt" in told

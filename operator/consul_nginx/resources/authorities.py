@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from consul_nginx.model.authorities import CA_KEY, AuthorityKind
 from consul_nginx.model.secret_files import SecretContentError, content_of
+from consul_nginx.resources.tls_secret import UNREADABLE
 
 MAX_CERTIFICATES = 64
 _MAX_CHARACTERS = 256 * 1024
@@ -23,7 +24,7 @@ def parse_authorities(*, kind: AuthorityKind, raw: Mapping[str, Any]) -> str:
     """The certificates in PEM, and nothing else that stands there. Raises ``AuthoritiesError``."""
     try:
         found = x509.load_pem_x509_certificates(_content(kind=kind, data=raw.get("data") or {}))
-    except ValueError as error:
+    except UNREADABLE as error:
         if isinstance(error, SecretContentError):
             raise AuthoritiesError(str(error)) from error
         raise AuthoritiesError(f"{CA_KEY} holds no certificate in PEM that can be read") from error

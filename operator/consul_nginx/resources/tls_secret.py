@@ -39,12 +39,33 @@ _LEAST_EC_BITS = 224
 _BROKEN = (hashes.MD5, hashes.SHA1)
 
 
+# What cryptography raises for certificates that are odd.
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+
+
 class TlsSecretError(ValueError):
     """The Secret can't be used; the message says why, and quotes nothing that is secret."""
 
 
 def parse_tls_secret(raw: Mapping[str, Any]) -> Certificate:
     """Look at a Secret as the API server returns it. Raises ``TlsSecretError``."""
+    try:
+        return _parsed(raw)
+    except TlsSecretError:
+        raise
+    except UNREADABLE as error:
+        # Versions, names and keys are read when they are asked for, and each in its own way.
+        raise TlsSecretError(f"tls.crt holds a certificate that can't be read: {error}") from error
+
+
+def _parsed(raw: Mapping[str, Any]) -> Certificate:
     if raw.get("type") != TYPE:
         raise TlsSecretError(f"its type is {str(raw.get('type'))[:80]}, it has to be {TYPE}")
     data = raw.get("data") or {}
