@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import ssl
@@ -197,3 +198,18 @@ def test_a_certificate_that_nginx_refuses_is_blamed_and_the_one_before_it_served
     assert (rejection["stage"], rejection["files"]) == ("test", ["certificate-a.conf"])
     assert "cannot load certificate" in rejection["message"]
     assert greet(secure_port, None).serial == made.certificate.serial_number
+
+
+def test_a_missing_secret_holds_up_a_new_pod_once_and_not_at_each_change(
+    agent: Agent, port: int, secure_port: int
+) -> None:
+    """A pod that starts while a Secret is broken, in front of services that change all the time."""
+    certificate = parse_tls_secret(tls_secret("web-tls", issued("a.example.com")))
+    numbers = itertools.count()
+
+    def serves_after_one_more_change() -> bool:
+        text = f"change {next(numbers)}"
+        agent.put(tls_bundle(agent, port, secure_port, certificate, text=text))
+        return get(port) is not None
+
+    wait_for(serves_after_one_more_change, seconds=30, why="it serves the rest")

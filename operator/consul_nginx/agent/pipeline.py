@@ -90,6 +90,7 @@ class Pipeline:
         self._refusal: Refusal | None = None
         self._retries = Backoff(first=1.0, last=60.0)
         self._postponed: Postponed | None = None
+        self._missing_since: dict[str, float] = {}
         self._postponements = Backoff(first=0.2, last=5.0)
 
     def offer(self, item: dict[str, Any] | None) -> None:
@@ -149,7 +150,7 @@ class Pipeline:
             missing = await self._secrets.provide(bundle)
             if missing:
                 self._postpone(item, "secret", "; ".join(sorted(set(missing.values()))))
-                if self._is_patient():
+                if self._is_patient(missing):
                     return
                 manifest, bundle = self._without(missing, manifest=manifest, bundle=bundle)
             await asyncio.to_thread(self._store.unpack, manifest=manifest, bundle=bundle)
@@ -172,9 +173,14 @@ class Pipeline:
                 self._see(_claimed(item))
                 self.state = replace(self.state, rejection=None)
 
-    def _is_patient(self) -> bool:
-        since = self._postponed.since if self._postponed else self._clocks.monotonic()
-        return self._clocks.monotonic() - since < SECRETS_PATIENCE
+    def _is_patient(self, missing: Mapping[str, str]) -> bool:
+        """Whether one of these is missing for so short a time that it may yet come.
+
+        It counts from when each was missed first: bundles that come in between don't begin anew.
+        """
+        now = self._clocks.monotonic()
+        self._missing_since = {name: self._missing_since.get(name, now) for name in missing}
+        return any(now - since < SECRETS_PATIENCE for since in self._missing_since.values())
 
     def _without(
         self, missing: Mapping[str, str], *, manifest: Manifest, bundle: Bundle
