@@ -148,3 +148,32 @@ async def test_nothing_is_left_running(catalog, consul):
     await catalog.close()
     assert not consul.blocking
     assert catalog.crashed() is None
+
+
+class Late:
+    """Answers for the first query never, and for the others when the gate opens."""
+
+    def __init__(self, first):
+        self.first, self.gate, self.asked = first, asyncio.Event(), []
+
+    async def service(self, *, query, index=0, consistent=False):
+        self.asked.append(query)
+        await (asyncio.Event() if query == self.first else self.gate).wait()
+        return Answer(index=5, instances=(instance(),))
+
+    async def moved(self, **_):
+        await asyncio.Event().wait()
+
+
+async def test_an_answer_for_a_query_that_nobody_asks_any_more_is_let_go():
+    first, gone, other = (ServiceQuery(service=name) for name in ("first", "gone", "other"))
+    consul = Late(first)
+    catalog = Catalog(reader=consul, changed=lambda _: None, max_blocking=1, sweep_pause=0.01)
+    catalog.watch_only([first, gone])
+    await until(lambda: gone in consul.asked)
+    catalog.watch_only([first, other])
+    consul.gate.set()
+    await until(lambda: other in catalog.snapshot())
+    assert catalog.crashed() is None
+    assert set(catalog.snapshot()) == {other}
+    await catalog.close()

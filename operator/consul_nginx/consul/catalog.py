@@ -178,6 +178,8 @@ class Catalog:
                 pass
 
     def _publish(self, query: ServiceQuery, observation: Observation) -> None:
+        if query not in self._watches:
+            return  # nobody asks any more: it was on its way when it was forgotten
         if observation.error is None and query in self._failing:
             self._failing.discard(query)
             _log.info("Consul answers again for %s", query)
@@ -198,6 +200,8 @@ class Catalog:
             self._block_for(query)
 
     def _failed(self, query: ServiceQuery, error: ConsulError) -> None:
+        if query not in self._watches:
+            return
         CONSUL_WATCH_ERRORS.labels(kind=error.kind).inc()
         if query not in self._failing:
             self._failing.add(query)
