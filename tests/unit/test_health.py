@@ -192,7 +192,15 @@ def test_who_is_new_does_not_rest():
 def test_nobody_rests_when_too_few_would_be_left():
     observation = seen((0, {1: P, 2: P}), (10, {1: C, 2: C}), (95, {1: P, 2: P}))
     decision = decided(observation, policy=HealthPolicy(hold_down=30))
-    assert (names(decision), decision.resting, decision.again) == ([1, 2], 0, None)
+    assert (names(decision), decision.resting, decision.again) == ([1, 2], 0, 125)
+
+
+def test_the_end_of_a_rest_is_told_also_while_too_few_are_left_for_anybody_to_rest():
+    moments = [(0, {1: P, 2: P, 3: P}), (5, {1: C, 2: C, 3: C})]
+    moments += [(10, {1: P, 2: C, 3: C}), (20, {1: P, 2: P, 3: C}), (30, {1: P, 2: P, 3: P})]
+    policy = HealthPolicy(min_healthy=2, hold_down=30)
+    decision = decided(seen(*moments), policy=policy, now=31.0)
+    assert (names(decision), decision.resting, decision.again) == ([1, 2, 3], 0, 40)
 
 
 def steps(decision):

@@ -147,6 +147,7 @@ def _among_healthy(healthy: Sequence[Candidate], *, policy: HealthPolicy, now: f
     """Leave out who has to rest, unless too few are left; who came of late gets less."""
     rests = [end for item in healthy if now < (end := _rests_until(item, policy=policy))]
     served = [item for item in healthy if now >= _rests_until(item, policy=policy)]
+    ends = rests
     if len(served) < policy.min_healthy:
         served, rests = list(healthy), []
     steps = [_step(item, policy=policy, now=now) for item in served]
@@ -164,7 +165,7 @@ def _among_healthy(healthy: Sequence[Candidate], *, policy: HealthPolicy, now: f
         selections=(),
         healthy=len(healthy),
         resting=len(rests),
-        again=_earliest([*rests, *next_steps]),
+        again=_earliest([*ends, *next_steps]),
     )
     return _Choice(decision, list(zip(served, steps, strict=True)))
 
