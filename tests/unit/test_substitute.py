@@ -11,7 +11,7 @@ from consul_nginx.model.bundle import Bundle
 from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.model.pods import PodRejection, PodReport
 from consul_nginx.model.secret_files import NO_CERTIFICATE, SecretFile
-from consul_nginx.nginx.substitute import Refused, structure_of, substitute
+from consul_nginx.nginx.substitute import Refused, exchangeable, substitute
 from consul_nginx.plan.status import common_rejection
 
 EDGE = ObjectRef(namespace="shop", name="edge")
@@ -80,8 +80,21 @@ def test_an_earlier_form_whose_upstreams_are_gone_is_not_served():
     assert substitute(bundle=BUNDLE, refused=REFUSED, proven=proven).bundle is BUNDLE
 
 
-def test_endpoints_are_not_what_was_proven():
-    assert structure_of(BUNDLE.files).keys() == FILES.keys() - {"endpoints-x.conf"}
+@pytest.mark.parametrize(
+    "text",
+    [
+        "include authority-0123456789abcdef.conf;",
+        'add_header x "${cors_origin_0123456789abcdef}";',
+        "if ($preflight) { return 204; }",
+    ],
+)
+def test_an_earlier_form_whose_files_or_variables_are_gone_is_not_served(text):
+    proven = {"listener-b.conf": text}
+    assert substitute(bundle=BUNDLE, refused=REFUSED, proven=proven).bundle is BUNDLE
+
+
+def test_only_what_can_be_exchanged_is_remembered():
+    assert exchangeable(BUNDLE.files).keys() == {"listener-a.conf", "listener-b.conf"}
 
 
 def test_a_refusal_that_may_pass_is_tried_again_later_each_time():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 from consul_nginx.consul.catalog import Catalog
@@ -41,7 +41,7 @@ from consul_nginx.model.verdict import Condition, accepted
 from consul_nginx.nginx.certificates import certificate_file
 from consul_nginx.nginx.own.choice import Templates, chosen
 from consul_nginx.nginx.render import listener_file, own_file, render
-from consul_nginx.nginx.substitute import Substituted, structure_of, substitute
+from consul_nginx.nginx.substitute import Substituted, exchangeable, substitute
 from consul_nginx.plan.acceptance import Acceptance, accept, with_stand_in
 from consul_nginx.plan.authorities import Findings, authorities_of, problems_of_clients
 from consul_nginx.plan.certificates import Certificates, resolve_certificates, secrets_of
@@ -184,7 +184,7 @@ class LoadBalancers:
         """All pods run what ``programme`` told them; it is ignored when it is not the last one."""
         if self._programmes.get(ref) is not programme:
             return
-        structure = structure_of(programme.bundle.files)
+        structure = exchangeable(programme.bundle.files)
         if self._proven.get(ref) != structure:
             self._proven[ref] = structure
             self._batcher.changed(ref)
@@ -505,7 +505,10 @@ def _to_remember(
     return State(
         held=held,
         proven=before.proven if proven is None else proven,
-        certificates=gathered.certificates.usable,
+        # What is odd about them is found again, and would be news at each comparison.
+        certificates={
+            name: replace(item, remarks=()) for name, item in gathered.certificates.usable.items()
+        },
         load_balancer=gathered.present.load_balancer
         if gathered.accepted.is_true
         else before.load_balancer,

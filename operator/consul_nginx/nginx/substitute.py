@@ -6,13 +6,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from consul_nginx.model.bundle import ENDPOINTS_PREFIX, HASH_FILE, Bundle
+from consul_nginx.model.bundle import MAIN_FILE, Bundle
 from consul_nginx.model.secret_files import CERTIFICATE_PREFIX, NO_CERTIFICATE
 
 LISTENER_PREFIX = "listener-"
 
 _UPSTREAM = re.compile(r"\bu_[0-9a-f]{16}\b", re.ASCII)
 _CERTIFICATE = re.compile(rf"\b{CERTIFICATE_PREFIX}[0-9a-f]{{16}}\.conf\b", re.ASCII)
+_AUTHORITY = re.compile(r"\bauthority-[0-9a-f]{16}\.conf\b", re.ASCII)
+_VARIABLE = re.compile(r"\$\{?(cors_[a-z]+_[0-9a-f]{16}|preflight)\b", re.ASCII)
 _DEFINED = re.compile(r"^upstream (u_[0-9a-f]{16}) \{", re.ASCII | re.MULTILINE)
 
 
@@ -32,12 +34,12 @@ class Substituted:
     reasons: Mapping[str, str]
 
 
-def structure_of(files: Mapping[str, str]) -> dict[str, str]:
-    """The files that do not change with endpoints."""
+def exchangeable(files: Mapping[str, str]) -> dict[str, str]:
+    """The files that can take the place of what nginx refuses: those of listeners, certificates."""
     return {
         name: text
         for name, text in files.items()
-        if name != HASH_FILE and not name.startswith(ENDPOINTS_PREFIX)
+        if name.startswith((LISTENER_PREFIX, CERTIFICATE_PREFIX))
     }
 
 
@@ -47,8 +49,8 @@ def substitute(
     """Exchange each listener and certificate that nginx refused, while it is rendered the same.
 
     In its place comes what nginx ran before (``proven``); one that it never ran is left out. Where
-    an earlier one needs upstreams or certificates that are gone, nothing is exchanged at all: the
-    agents then keep the whole bundle that they run.
+    an earlier one needs upstreams, files or variables that are gone, nothing is exchanged at all:
+    the agents then keep the whole bundle that they run.
     """
     exchanged = {
         name: proven.get(name, left_out)
@@ -56,10 +58,12 @@ def substitute(
         if (left_out := _left_out(name)) is not None and bundle.files.get(name) == file.text
     }
     defined = {found for text in bundle.files.values() for found in _DEFINED.findall(text)}
+    defined |= set(_VARIABLE.findall(bundle.files[MAIN_FILE]))
     needed = {
         found
         for text in exchanged.values()
-        for found in (*_UPSTREAM.findall(text), *_CERTIFICATE.findall(text))
+        for pattern in (_UPSTREAM, _CERTIFICATE, _AUTHORITY, _VARIABLE)
+        for found in pattern.findall(text)
     }
     if not exchanged or not needed <= defined | bundle.files.keys():
         return Substituted(bundle=bundle, reasons={})
