@@ -255,7 +255,7 @@ def test_a_filter_chooses_and_a_wrong_one_is_told_and_mends_by_itself(
     choose("Service.Port = 8080")
     message = tenant.wait_condition("smap/filtered", "Accepted", "Invalid")["message"]
     assert "spec.backends[0].filter" in message
-    assert "can't be read from '= 8080' on" in message
+    assert "can't be read from ' = 8080' on" in message
     assert answering() == {name}, "what was accepted last is served on"
 
     choose("Service.Nothing == 1")

@@ -68,7 +68,10 @@ def test_an_operator_that_starts_out_of_consuls_reach_changes_nothing(
     old = release.operator_pod()["metadata"]["name"]
     cluster.kubectl("delete", "pod", "-n", "consul-nginx", old, "--now")
     release.wait_for_another_operator(old)
-    assert resolved_is_unknown(shop, "smap", "features")
+    wait_for(
+        lambda: resolved_is_unknown(shop, "smap", "features"),
+        what="the other operator knows that Consul does not answer",
+    )
     assert shop.backends() == before
     assert shop.reloads() == reloads
     assert ask(address=shop.address, host=HOST, path="/features")[0] == 200

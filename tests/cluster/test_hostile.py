@@ -188,7 +188,7 @@ HARMLESS = [
 ]
 
 
-UNKNOWN = [row for row in RESOURCES if row.field in ("smap.spec.snippet", "nlb.spec.template")]
+UNKNOWN = [row for row in RESOURCES if row.field == "smap.spec.snippet"]
 KNOWN = [row for row in RESOURCES if row not in UNKNOWN]
 
 

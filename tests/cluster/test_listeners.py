@@ -149,7 +149,10 @@ def test_a_listener_whose_port_is_taken_holds_up_no_other(
         map_to("free", "test-server-thrift-service")
         condition = wait_for(
             lambda: (
-                (c := shop.condition("nlb", "edge", "Programmed")).get("reason") == "Rejected" and c
+                # Until it is known which listener it is, the words of a pod stand there.
+                (c := shop.condition("nlb", "edge", "Programmed")).get("reason") == "Rejected"
+                and "listener taken: " in c["message"]
+                and c
             ),
             what="the LoadBalancer says which listener nginx refuses",
         )

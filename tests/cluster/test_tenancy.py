@@ -250,7 +250,12 @@ def test_each_consul_gets_the_token_that_is_meant_for_it_and_no_other(
             lambda n=name: backends(tenants.apple, n) == instances,
             what=f"{name} has the instances of its Consul",
         )
-        assert tenants.apple.condition("smap", name, "ResolvedRefs")["status"] == "True"
+        wait_for(
+            lambda n=name: (
+                tenants.apple.condition("smap", n, "ResolvedRefs").get("status") == "True"
+            ),
+            what=f"{name} says so",
+        )
     # A change is a second question, of the watch this time.
     some = set(sorted(instances)[:2])
     for consul in (tenants.with_token, tenants.without_token):
