@@ -8,7 +8,7 @@ import random
 
 from consul_nginx.model.bundle import Bundle
 from consul_nginx.model.layout import Layout
-from consul_nginx.model.mapping import ROOT, Endpoint, Traffic
+from consul_nginx.model.mapping import Endpoint, Path, Traffic
 from consul_nginx.model.nginx import (
     Configuration,
     HttpListener,
@@ -41,7 +41,7 @@ def large_bundle(
     hosts = tuple(
         VirtualHost(
             hostname=f"service-{number}.shop.example.com",
-            routes=(Route(path=ROOT, action=Proxy(upstream=group.id, traffic=Traffic())),),
+            routes=(Route(path=Path(), action=Proxy(upstream=group.id, traffic=Traffic())),),
         )
         for number, group in enumerate(groups)
     )

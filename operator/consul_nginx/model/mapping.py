@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import cached_property
@@ -30,9 +29,6 @@ class Path:
 
     def __str__(self) -> str:
         return self.value if self.type is PathType.PREFIX else f"{self.value} ({self.type})"
-
-
-ROOT = Path()
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -332,7 +328,3 @@ class ServiceMapping:
     def queries(self) -> tuple[ServiceQuery, ...]:
         """What Consul is asked for it."""
         return self.group.queries if self.group is not None else ()
-
-    def fields_for(self, *, http: bool) -> Iterator[str]:
-        """Fields in use that a listener of that kind does not know."""
-        yield from self.stream_fields if http else self.http_fields
