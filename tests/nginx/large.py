@@ -15,6 +15,7 @@ from consul_nginx.model.nginx import (
     Layer,
     Proxy,
     Route,
+    Target,
     Upstream,
     VirtualHost,
 )
@@ -41,7 +42,11 @@ def large_bundle(
     hosts = tuple(
         VirtualHost(
             hostname=f"service-{number}.shop.example.com",
-            routes=(Route(path=Path(), action=Proxy(upstream=group.id, traffic=Traffic())),),
+            routes=(
+                Route(
+                    path=Path(), action=Proxy(target=Target(upstream=group.id), traffic=Traffic())
+                ),
+            ),
         )
         for number, group in enumerate(groups)
     )

@@ -37,7 +37,7 @@ def test_a_mapping_becomes_a_host_with_a_route_to_its_upstream():
     [upstream] = result.configuration.upstreams
     assert (listener.port, host.hostname) == (80, "shop.example")
     assert host.routes[0].path.value == "/features"
-    assert host.routes[0].action.upstream == upstream.id
+    assert host.routes[0].action.target.upstream == upstream.id
     assert [endpoint.address for endpoint in upstream.endpoints] == ["10.244.1.2"]
 
 

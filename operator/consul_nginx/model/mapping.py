@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import cached_property
 
@@ -282,8 +283,6 @@ class Traffic:
     UDP session in seconds. ``replace_prefix`` takes the place of the path that was matched.
     """
 
-    protocol: BackendProtocol = BackendProtocol.HTTP
-    backend_tls: BackendTls | None = None
     timeouts: Timeouts = Timeouts()
     retries: Retries = Retries()
     max_body_size: str = ""
@@ -305,11 +304,20 @@ Answer = Redirect | FixedResponse
 
 
 @dataclass(frozen=True, kw_only=True)
+class Part:
+    """One of the groups that a mapping needs, and the place in its YAML that speaks of it."""
+
+    place: str
+    group: BackendGroup
+
+
+@dataclass(frozen=True, kw_only=True)
 class ServiceMapping:
     """What comes to one listener goes to Consul services, or is answered by nginx itself.
 
     On a listener that speaks HTTP: requests for the host names, all of them when there are none,
-    with the path. ``group`` is None when there is an ``answer``. ``http_fields`` and
+    with the path. ``group`` is None when there is an ``answer``, else it gets the requests; others
+    may be needed beside it, and ``parts`` has all. ``http_fields`` and
     ``stream_fields`` are those it uses of what only the one or the other kind of listener knows.
     """
 
@@ -324,7 +332,21 @@ class ServiceMapping:
     http_fields: tuple[str, ...] = ()
     stream_fields: tuple[str, ...] = ()
 
-    @property
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The groups that it needs, the one that gets the requests first."""
+        return (Part(place="spec", group=self.group),) if self.group is not None else ()
+
+    @cached_property
+    def groups(self) -> tuple[BackendGroup, ...]:
+        """The same without the places."""
+        return tuple(part.group for part in self.parts)
+
+    @cached_property
     def queries(self) -> tuple[ServiceQuery, ...]:
         """What Consul is asked for it."""
-        return self.group.queries if self.group is not None else ()
+        return tuple(query for group in self.groups for query in group.queries)
+
+    def with_groups(self, change: Callable[[BackendGroup], BackendGroup]) -> ServiceMapping:
+        """A copy with each of its groups changed."""
+        return replace(self, group=change(self.group) if self.group is not None else None)

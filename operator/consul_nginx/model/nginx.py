@@ -7,7 +7,17 @@ from enum import StrEnum
 
 from consul_nginx.model.kubernetes import IpFamily, ReloadSettings
 from consul_nginx.model.listener import AccessLog, ClientAddress, HttpsRedirect, Listener
-from consul_nginx.model.mapping import Answer, Balancing, Endpoint, Headers, Health, Path, Traffic
+from consul_nginx.model.mapping import (
+    Answer,
+    BackendProtocol,
+    BackendTls,
+    Balancing,
+    Endpoint,
+    Headers,
+    Health,
+    Path,
+    Traffic,
+)
 from consul_nginx.model.secret_files import SecretFile
 from consul_nginx.model.tls import TlsVersion
 
@@ -40,13 +50,22 @@ class Upstream:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Target:
+    """An upstream of the ``http`` world, and what is spoken with it."""
+
+    upstream: str
+    protocol: BackendProtocol = BackendProtocol.HTTP
+    tls: BackendTls | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Proxy:
     """Requests go on to an upstream.
 
     ``limited`` names what is counted for its limits: other mappings' requests don't count.
     """
 
-    upstream: str
+    target: Target
     traffic: Traffic
     limited: str = ""
 

@@ -15,7 +15,7 @@ from consul_nginx.model.mapping import (
     Timeouts,
     Traffic,
 )
-from consul_nginx.model.nginx import Proxy, Reply, Route
+from consul_nginx.model.nginx import Proxy, Reply, Route, Target
 from consul_nginx.model.variables import Variable, parts
 from consul_nginx.nginx import cors, limits, tokens
 from consul_nginx.nginx.authorities import verification
@@ -72,8 +72,8 @@ def directives(*, route: Route, forwarded: Forwarded, bare: bool) -> list[Token]
     )
     return [
         *clients,
-        *_traffic(action.traffic, forwarded=forwarded),
-        *_pass(action, uri=uri),
+        *_traffic(action, forwarded=forwarded),
+        *passing(action.target, uri=uri),
     ]
 
 
@@ -85,24 +85,24 @@ def _uri(replacement: str, *, bare: bool) -> list[Token]:
     return [tokens.path(kept or "/") if bare else tokens.path(f"{kept}/")]
 
 
-def _pass(action: Proxy, *, uri: list[Token]) -> Iterator[Token]:
-    protocol, name = action.traffic.protocol, upstream_name(action.upstream)
+def passing(target: Target, *, uri: list[Token]) -> Iterator[Token]:
+    """The directive that passes requests on, with what makes sure of an encrypted backend."""
+    protocol, name = target.protocol, upstream_name(target.upstream)
     module = "grpc" if protocol.is_grpc else "proxy"
     scheme = Token("grpc" if protocol.is_grpc else "http")
     if protocol.is_tls:
         scheme = tokens.joined(scheme, Token("s"))
         yield directive(f"{module}_ssl_server_name", _ON)
-        tls = action.traffic.backend_tls
-        named = tls is not None and tls.server_name
+        named = target.tls is not None and target.tls.server_name
         name_asked = tokens.hostname(named) if named else tokens.variable("host")
         yield directive(f"{module}_ssl_name", name_asked)
-        yield from verification(tls, module=module)
+        yield from verification(target.tls, module=module)
     yield directive(f"{module}_pass", tokens.joined(scheme, Token("://"), name, *uri))
 
 
-def _traffic(traffic: Traffic, *, forwarded: Forwarded) -> Iterator[Token]:
+def _traffic(action: Proxy, *, forwarded: Forwarded) -> Iterator[Token]:
     """Directives for what is not as ``nginx.conf`` has it, which speaks for HTTP backends only."""
-    grpc = traffic.protocol.is_grpc
+    traffic, grpc = action.traffic, action.target.protocol.is_grpc
     module = "grpc" if grpc else "proxy"
     yield from _timeouts(traffic.timeouts, module=module)
     yield from _retries(traffic.retries, module=module)

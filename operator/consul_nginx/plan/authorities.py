@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from consul_nginx.model.authorities import Authority, AuthorityFinding, authorities_id
 from consul_nginx.model.kubernetes import LoadBalancer
-from consul_nginx.model.mapping import ServiceMapping
+from consul_nginx.model.mapping import BackendGroup, ServiceMapping
 from consul_nginx.model.nginx import AuthoritySlot
 from consul_nginx.model.verdict import Condition, Status
 
@@ -42,7 +42,11 @@ def with_authorities(
     condition: Condition, *, mapping: ServiceMapping, findings: Findings
 ) -> Condition:
     """``ResolvedRefs`` of a mapping: that of its authorities, where one of them can't be used."""
-    problems = _problems(_named(mapping), findings, field="spec.backendTls")
+    problems = [
+        problem
+        for part in mapping.parts
+        for problem in _problems(_named(part.group), findings, field=f"{part.place}.backendTls")
+    ]
     if not problems:
         return condition
     return Condition(
@@ -81,12 +85,12 @@ def _sets(
 ) -> set[tuple[Authority, ...]]:
     listeners = load_balancer.listeners if load_balancer is not None else ()
     of_listeners = (item.tls.client_authorities for item in listeners if item.tls is not None)
-    return {named for named in (*of_listeners, *map(_named, mappings)) if named}
+    of_groups = (_named(group) for mapping in mappings for group in mapping.groups)
+    return {named for named in (*of_listeners, *of_groups) if named}
 
 
-def _named(mapping: ServiceMapping) -> tuple[Authority, ...]:
-    tls = mapping.traffic.backend_tls
-    return tls.authorities if tls is not None else ()
+def _named(group: BackendGroup) -> tuple[Authority, ...]:
+    return group.tls.authorities if group.tls is not None else ()
 
 
 def _joined(named: Iterable[Authority], findings: Findings) -> str | None:

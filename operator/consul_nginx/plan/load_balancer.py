@@ -15,7 +15,7 @@ from consul_nginx.model.certificates import Certificate
 from consul_nginx.model.consul import ConsulSource, ServiceQuery, Snapshot
 from consul_nginx.model.kubernetes import LoadBalancer
 from consul_nginx.model.listener import Listener, Protocol
-from consul_nginx.model.mapping import BackendGroup, ServiceMapping
+from consul_nginx.model.mapping import BackendGroup, Part, ServiceMapping
 from consul_nginx.model.nginx import (
     Configuration,
     HttpListener,
@@ -26,6 +26,7 @@ from consul_nginx.model.nginx import (
     Route,
     StreamListener,
     StreamServer,
+    Target,
     Upstream,
     VirtualHost,
     layer_of,
@@ -46,7 +47,7 @@ from consul_nginx.plan.listener_tls import (
 )
 from consul_nginx.plan.own_templates import covered
 from consul_nginx.plan.paths import by_precedence, exact_routes
-from consul_nginx.plan.resolution import answered_by_nginx, not_asked, resolved
+from consul_nginx.plan.resolution import answered_by_nginx, not_asked, resolved, together
 from consul_nginx.plan.survey import NONE_GONE, GonePods
 from consul_nginx.plan.upstreams import (
     GroupDecision,
@@ -114,7 +115,7 @@ def plan_load_balancer(
     used = tuple(acceptance.used.values())
     decisions = {
         group: decide_group(group=group, snapshot=snapshot, gone=gone, now=now)
-        for group in {item.group for item in used if item.group is not None}
+        for group in {group for item in used for group in item.groups}
     }
     again = [item.health.again for item in decisions.values() if item.health.again is not None]
     return Plan(
@@ -183,19 +184,20 @@ def _bound(_: ServiceMapping) -> dict[tuple[ConsulSource, str], ServiceMapping]:
 
 
 def _bound_to(mapping: ServiceMapping, *, source: ConsulSource, datacenter: str) -> ServiceMapping:
-    group = mapping.group
-    if group is None:
-        return replace(mapping)  # a copy: what is remembered of a mapping must not keep it
-    backends = tuple(
-        replace(
-            backend,
-            query=replace(
-                backend.query, source=source, datacenter=backend.query.datacenter or datacenter
-            ),
+    def bound_there(group: BackendGroup) -> BackendGroup:
+        backends = tuple(
+            replace(
+                backend,
+                query=replace(
+                    backend.query, source=source, datacenter=backend.query.datacenter or datacenter
+                ),
+            )
+            for backend in group.backends
         )
-        for backend in group.backends
-    )
-    return replace(mapping, group=replace(group, backends=backends))
+        return replace(group, backends=backends)
+
+    # A copy also of what has none: what is remembered of a mapping must not keep it.
+    return mapping.with_groups(bound_there)
 
 
 def _verdict(
@@ -215,24 +217,33 @@ def _verdict(
     accepted = with_stand_in(condition, stand_in.meta.generation if stand_in else None)
     if served.group is None:
         return MappingVerdict(accepted=accepted, resolved=answered_by_nginx())
-    decision, layer = decisions[served.group], layer_of(listeners[served.listener])
-    known = _told(decision)
-    if layer not in known:
-        known[layer] = resolved(
-            group=served.group, layer=layer, snapshot=snapshot, decision=decision
-        )
+    layer = layer_of(listeners[served.listener])
+    told = [
+        _told(part=part, layer=layer, snapshot=snapshot, decision=decisions[part.group])
+        for part in served.parts
+    ]
+    decision = decisions[served.group]
     return MappingVerdict(
         accepted=accepted,
-        resolved=with_authorities(known[layer], mapping=served, findings=authorities),
+        resolved=with_authorities(together(told), mapping=served, findings=authorities),
         selection=merged(group=served.group, selections=decision.selections),
         health=decision.health,
         fallback=len(served.group.fallback) if decision.health.outcome is Outcome.EMPTY else 0,
     )
 
 
+def _told(*, part: Part, layer: Layer, snapshot: Snapshot, decision: GroupDecision) -> Condition:
+    known = _known(decision)
+    if (part.place, layer) not in known:
+        known[part.place, layer] = resolved(
+            part=part, layer=layer, snapshot=snapshot, decision=decision
+        )
+    return known[part.place, layer]
+
+
 @by_identity
-def _told(_: GroupDecision) -> dict[Layer, Condition]:
-    """``ResolvedRefs`` of a decision; another observation makes another decision."""
+def _known(_: GroupDecision) -> dict[tuple[str, Layer], Condition]:
+    """``ResolvedRefs`` of a decision by who needs it; another observation makes another one."""
     return {}
 
 
@@ -316,7 +327,7 @@ def _host(*, hostname: str | None, routes: tuple[Route, ...]) -> VirtualHost:
 def _route(mapping: ServiceMapping) -> Route:
     if mapping.group is not None:
         proxy = Proxy(
-            upstream=upstream_id(mapping.group),
+            target=_target(mapping.group),
             traffic=mapping.traffic,
             limited=_limited(mapping),
         )
@@ -325,6 +336,10 @@ def _route(mapping: ServiceMapping) -> Route:
         raise ValueError(f"mapping {mapping.meta.ref} has neither backends nor an answer")
     reply = Reply(answer=mapping.answer, headers=mapping.traffic.response_headers)
     return Route(path=mapping.path, action=reply)
+
+
+def _target(group: BackendGroup) -> Target:
+    return Target(upstream=upstream_id(group), protocol=group.protocol, tls=group.tls)
 
 
 def _limited(mapping: ServiceMapping) -> str:
@@ -382,9 +397,7 @@ def _upstreams(
     listeners: Mapping[str, Listener],
     decisions: Mapping[BackendGroup, GroupDecision],
 ) -> tuple[Upstream, ...]:
-    wanted = {
-        (layer_of(listeners[item.listener]), item.group) for item in used if item.group is not None
-    }
+    wanted = {(layer_of(listeners[item.listener]), group) for item in used for group in item.groups}
     found = (
         upstream(group=group, layer=layer, selections=decisions[group].selections)
         for layer, group in wanted

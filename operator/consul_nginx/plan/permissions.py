@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from consul_nginx.model.consul import ServiceQuery
 from consul_nginx.model.kubernetes import LoadBalancer, NamespacesFrom
 from consul_nginx.model.listener import Listener
 from consul_nginx.model.mapping import ServiceMapping
@@ -114,8 +115,8 @@ def policy_objection(
     return rejected(
         reason="NotPermitted",
         message=(
-            f"spec.hostnames, spec.backends: the operator's policy does not let namespace "
-            f"{namespace} map {', '.join(wanted)} to {_targets(mapping)}; "
+            f"{_fields(mapping)}: the operator's policy does not let namespace {namespace} "
+            f"map {', '.join(wanted)} to {_targets(mapping)}; "
             f"it may map {may or 'nothing'} (chart: policy.mappings)"
         ),
     )
@@ -128,10 +129,12 @@ def _permits(*, rule: Rule, mapping: ServiceMapping, listener: Listener) -> bool
 
 def listener_objection(*, mapping: ServiceMapping, listener: Listener) -> Condition | None:
     """What a listener's owner has against a mapping's host names and services."""
+    services = listener.allowed_services
     checks = (
         ("spec.hostnames", _wanted_hosts(mapping=mapping, listener=listener),
          "allowedHostnames", listener.allowed_hostnames if listener.protocol.has_hostnames else ()),
-        ("spec.backends", _services(mapping), "allowedServices", listener.allowed_services),
+        *((f"{part.place}.backends", _named(part.group.queries), "allowedServices", services)
+          for part in mapping.parts),
     )  # fmt: skip
     for field_, wanted, rule, patterns in checks:
         refused = [item for item in wanted if patterns and not _all_match((item,), patterns)]
@@ -156,7 +159,16 @@ def _all_match(wanted: Iterable[str], patterns: tuple[str, ...]) -> bool:
 
 
 def _services(mapping: ServiceMapping) -> tuple[str, ...]:
-    return tuple(sorted({query.service for query in mapping.queries}))
+    return _named(mapping.queries)
+
+
+def _named(queries: Iterable[ServiceQuery]) -> tuple[str, ...]:
+    return tuple(sorted({query.service for query in queries}))
+
+
+def _fields(mapping: ServiceMapping) -> str:
+    places = (part.place for part in mapping.parts) if mapping.parts else ("spec",)
+    return ", ".join(("spec.hostnames", *(f"{place}.backends" for place in places)))
 
 
 def _targets(mapping: ServiceMapping) -> str:

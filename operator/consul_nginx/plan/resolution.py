@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from consul_nginx.model.consul import UNKNOWN, Observation, ServiceQuery, Snapshot
 from consul_nginx.model.health import HealthPolicy
-from consul_nginx.model.mapping import BackendGroup
+from consul_nginx.model.mapping import BackendGroup, Part
 from consul_nginx.model.nginx import Layer
 from consul_nginx.model.verdict import Condition, Status
 from consul_nginx.plan.endpoints import EndpointSelection
@@ -37,16 +38,15 @@ def answered_by_nginx() -> Condition:
 _WORST_FIRST = {Status.UNKNOWN: 0, Status.FALSE: 1, Status.TRUE: 2}
 
 
-def resolved(
-    *, group: BackendGroup, layer: Layer, snapshot: Snapshot, decision: GroupDecision
-) -> Condition:
-    """The condition of a mapping: that of its backends, the worst of several first.
+def resolved(*, part: Part, layer: Layer, snapshot: Snapshot, decision: GroupDecision) -> Condition:
+    """What is said of one of a mapping's groups: of its backends, the worst of several first.
 
     When these can be told, and are not healthy enough together, that is what counts.
     """
+    group = part.group
     without = "the fallback is served" if group.fallback else _WITHOUT_ENDPOINTS[layer]
     # A group has its backends in an order of its own: the service says which of several it is.
-    field = "spec.backends[0].service" if len(group.queries) == 1 else "spec.backends"
+    field = f"{part.place}.backends{'[0].service' if len(group.queries) == 1 else ''}"
     found = [
         _resolved(
             field=field,
@@ -72,6 +72,17 @@ def resolved(
         )
     others = "; the other backends are served" if served else ""
     return condition(worst.status, worst.reason, f"{worst.message}{others}")
+
+
+def together(told: Sequence[Condition]) -> Condition:
+    """The condition of a mapping: that of its groups, the worst first, and all that is amiss."""
+    if len(told) == 1:
+        return told[0]
+    worst = min(told, key=lambda item: _WORST_FIRST[item.status])
+    others = [item for item in told if item is not worst and item.is_true == worst.is_true]
+    return condition(
+        worst.status, worst.reason, "; ".join(item.message for item in (worst, *others))
+    )
 
 
 def _ailing(*, group: BackendGroup, decision: Decision, without: str) -> Condition | None:

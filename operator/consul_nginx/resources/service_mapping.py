@@ -286,7 +286,7 @@ def parse_service_mapping(raw: Mapping[str, Any]) -> model.ServiceMapping | Inva
         path=path(spec.path),
         group=_group(spec, namespace=meta.ref.namespace) if spec.backends else None,
         answer=targets.answer(redirect=spec.redirect, fixed_response=spec.fixed_response),
-        traffic=_traffic(spec, namespace=meta.ref.namespace),
+        traffic=_traffic(spec),
         http_fields=(*_in_use(spec, _HTTP_ONLY), *_http_parts(spec)),
         stream_fields=_in_use(spec, _STREAM_ONLY),
     )
@@ -309,10 +309,8 @@ def _group(spec: ServiceMappingSpec, *, namespace: str) -> model.BackendGroup:
     )
 
 
-def _traffic(spec: ServiceMappingSpec, *, namespace: str) -> model.Traffic:
+def _traffic(spec: ServiceMappingSpec) -> model.Traffic:
     return model.Traffic(
-        protocol=model.BackendProtocol(spec.backend_protocol),
-        backend_tls=backend_tls(spec.backend_tls, namespace=namespace),
         timeouts=passing.timeouts(spec.timeouts),
         retries=passing.retries(spec.retries),
         max_body_size=spec.max_body_size or "",
