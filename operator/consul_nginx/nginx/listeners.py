@@ -21,7 +21,8 @@ from consul_nginx.model.variables import parts
 from consul_nginx.nginx import cors, limits, tokens
 from consul_nginx.nginx.certificates import REFUSAL, encryption, showing
 from consul_nginx.nginx.environment import template
-from consul_nginx.nginx.locations import Forwarded, directives, location, matches, upstream_name
+from consul_nginx.nginx.forwarding import Forwarded, upstream_name
+from consul_nginx.nginx.locations import directives, location, matches
 from consul_nginx.nginx.tokens import Token, directive, quoted
 
 _STDOUT = Token("/dev/stdout")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from consul_nginx.model.mapping import (
     FixedResponse,
@@ -13,37 +12,15 @@ from consul_nginx.model.mapping import (
     Redirect,
     Retries,
     Timeouts,
-    Traffic,
 )
-from consul_nginx.model.nginx import Proxy, Reply, Route, Target
+from consul_nginx.model.nginx import Proxy, Reply, Route
 from consul_nginx.model.variables import Variable, parts
 from consul_nginx.nginx import cors, limits, tokens
-from consul_nginx.nginx.authorities import verification
+from consul_nginx.nginx.forwarding import Forwarded, passing, request_headers
 from consul_nginx.nginx.tokens import Token, directive, quoted
 
 _ON, _OFF = tokens.word("on"), tokens.word("off")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Forwarded:
-    """Variables with what backends are told of the client.
-
-    They differ when a proxy in front is believed; ``is_default`` when none is.
-    """
-
-    scheme: str = "scheme"
-    chain: str = "proxy_add_x_forwarded_for"
-
-    @property
-    def is_default(self) -> bool:
-        """Whether ``nginx.conf`` says the same already."""
-        return self == Forwarded()
-
-
-def upstream_name(identity: str) -> Token:
-    """Name of an upstream."""
-    return tokens.identifier(f"u_{identity}")
 
 
 def matches(route: Route) -> list[Token]:
@@ -85,21 +62,6 @@ def _uri(replacement: str, *, bare: bool) -> list[Token]:
     return [tokens.path(kept or "/") if bare else tokens.path(f"{kept}/")]
 
 
-def passing(target: Target, *, uri: list[Token]) -> Iterator[Token]:
-    """The directive that passes requests on, with what makes sure of an encrypted backend."""
-    protocol, name = target.protocol, upstream_name(target.upstream)
-    module = "grpc" if protocol.is_grpc else "proxy"
-    scheme = Token("grpc" if protocol.is_grpc else "http")
-    if protocol.is_tls:
-        scheme = tokens.joined(scheme, Token("s"))
-        yield directive(f"{module}_ssl_server_name", _ON)
-        named = target.tls is not None and target.tls.server_name
-        name_asked = tokens.hostname(named) if named else tokens.variable("host")
-        yield directive(f"{module}_ssl_name", name_asked)
-        yield from verification(target.tls, module=module)
-    yield directive(f"{module}_pass", tokens.joined(scheme, Token("://"), name, *uri))
-
-
 def _traffic(action: Proxy, *, forwarded: Forwarded) -> Iterator[Token]:
     """Directives for what is not as ``nginx.conf`` has it, which speaks for HTTP backends only."""
     traffic, grpc = action.traffic, action.target.protocol.is_grpc
@@ -114,7 +76,7 @@ def _traffic(action: Proxy, *, forwarded: Forwarded) -> Iterator[Token]:
         yield directive("proxy_buffering", _OFF)
     if traffic.gzip is not None:
         yield from _gzip(traffic.gzip)
-    yield from _request_headers(traffic, forwarded=forwarded, module=module)
+    yield from request_headers(traffic, forwarded=forwarded, module=module)
     for name in sorted({*traffic.response_headers.remove, *_names(traffic.response_headers)}):
         yield directive(f"{module}_hide_header", tokens.header_name(name))
     yield from _response_headers(traffic.response_headers)
@@ -156,31 +118,6 @@ def _gzip(gzip: Gzip) -> Iterator[Token]:
     yield directive("gzip_comp_level", tokens.number(gzip.level, low=1, high=9))
     yield directive("gzip_proxied", tokens.word("any"))
     yield directive("gzip_vary", _ON)
-
-
-def _request_headers(traffic: Traffic, *, forwarded: Forwarded, module: str) -> Iterator[Token]:
-    """All of them or none: what a location says takes the place of all that is said above it."""
-    changes = traffic.request_headers
-    if module == "proxy" and traffic.websocket and forwarded.is_default and changes == Headers():
-        return
-    headers = {
-        "Host": quoted(Variable("http_host")),
-        "X-Real-IP": quoted(Variable("remote_addr")),
-        "X-Forwarded-For": quoted(Variable(forwarded.chain)),
-        "X-Forwarded-Host": quoted(Variable("http_host")),
-        "X-Forwarded-Proto": quoted(Variable(forwarded.scheme)),
-    }
-    if module == "proxy":
-        upgrade = [Variable("websocket")] if traffic.websocket else []
-        connection = [Variable("connection_upgrade")] if traffic.websocket else []
-        headers |= {"Upgrade": quoted(*upgrade), "Connection": quoted(*connection)}
-    spelled = {name.lower(): name for name in headers}
-    for name, value in changes.set:
-        headers[spelled.get(name.lower(), name)] = quoted(*parts(value))
-    for name in changes.remove:
-        headers[spelled.get(name.lower(), name)] = quoted()
-    for name, text in sorted(headers.items()):
-        yield directive(f"{module}_set_header", tokens.header_name(name), text)
 
 
 def _names(headers: Headers) -> list[str]:

@@ -21,7 +21,7 @@ from consul_nginx.nginx import balancing, listeners, tokens
 from consul_nginx.nginx.authorities import authorities, authority_file
 from consul_nginx.nginx.certificates import certificate, certificate_file
 from consul_nginx.nginx.environment import template
-from consul_nginx.nginx.locations import upstream_name
+from consul_nginx.nginx.forwarding import upstream_name
 from consul_nginx.nginx.substitute import LISTENER_PREFIX
 
 UPSTREAMS_FILE = "upstreams.conf"
