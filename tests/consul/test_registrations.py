@@ -139,15 +139,6 @@ async def test_a_refusal_is_told_in_consuls_words_and_costs_no_other(
     assert bad.content.id not in held
 
 
-async def test_a_namespace_is_refused_before_anything_is_lost_in_it(
-    registrations, place, wanted, registering
-):
-    one = wanted(namespace="team")
-    refused = await registrations.apply(place, registering(one))
-    assert "SERVICE_NAMESPACE" in refused[one.content.id]
-    assert one.content.id not in await registrations.read(place)
-
-
 async def test_two_clusters_never_take_each_others_for_their_own(
     registrations, place, wanted, registering, api, cluster
 ):

@@ -76,7 +76,6 @@ def test_a_pod_prints_as_consul_would_hold_it(run):
                 "consul_nginx_pod_uid": "<pod-uid>",
             },
             "Weights": {"Passing": 1, "Warning": 1},
-            "EnableTagOverride": False,
             "Check": {
                 "HTTP": "http://10.0.0.1:80/features",
                 "Interval": "10s",
@@ -163,6 +162,24 @@ def test_a_refused_port_exits_with_2_and_the_others_are_printed(run):
     assert [item["Name"] for item in json.loads(done.stdout)] == ["ok"]
     assert "SERVICE_80_NAME: 'my web'" in done.stderr
     assert "port 80 is not registered" in done.stderr
+
+
+@pytest.mark.parametrize("key", ["SERVICE_NAMESPACE", "SERVICE_80_PARTITION"])
+def test_a_namespace_of_consul_enterprise_is_refused_here_as_by_the_operator(run, key):
+    done = run(manifest("Deployment", f"{{template: {template(annotations=f'{{{key}: team}}')}}}"))
+    assert (done.exit_code, json.loads(done.stdout)) == (2, [])
+    assert f"NotSupported: {key}: 'team': everything is registered in the namespace" in done.stderr
+
+
+def test_every_object_has_the_same_keys_and_what_is_asked_for_beyond_them(run):
+    made = template(
+        annotations="{SERVICE_NAME: a, SERVICE_81_ENABLE_TAG_OVERRIDE: 'true'}",
+        ports="[{containerPort: 80}, {containerPort: 81}]",
+    )
+    plain, asked = json.loads(run(manifest("Deployment", f"{{template: {made}}}")).stdout)
+    assert list(plain) == ["ID", "Name", "Address", "Port", "Tags", "Meta", "Weights", "Check"]
+    assert asked.keys() - plain.keys() == {"EnableTagOverride"}
+    assert asked["EnableTagOverride"] is True
 
 
 def test_without_annotations_nothing_is_registered_unless_asked_for(run):

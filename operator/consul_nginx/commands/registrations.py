@@ -103,7 +103,10 @@ def registrations(
 
 
 def consul_object(item: Registration) -> dict[str, Any]:
-    """A registration with Consul's own keys; ``Check`` is the one that CHECK_* asks for."""
+    """A registration with Consul's own keys; ``Check`` is the one that CHECK_* asks for.
+
+    They are the same for all, but that one which asks for it has ``EnableTagOverride`` too.
+    """
     content = item.content
     found: dict[str, Any] = {
         "ID": content.id,
@@ -113,9 +116,7 @@ def consul_object(item: Registration) -> dict[str, Any]:
         "Tags": list(content.tags),
         "Meta": dict(content.meta),
         "Weights": {"Passing": content.weight, "Warning": 1},
-        "EnableTagOverride": content.enable_tag_override,
-        **({"Namespace": content.namespace} if content.namespace else {}),
-        **({"Partition": content.partition} if content.partition else {}),
+        **({"EnableTagOverride": True} if content.enable_tag_override else {}),
         "Check": item.check and {**item.check.definition, "Status": item.check.initial_status},
     }
     readable: dict[str, Any] = shown(found)

@@ -169,8 +169,6 @@ async def _attempt(
 
 async def _register(api: Api, registration: Registration) -> str | None:
     content = registration.content
-    if reason := registered.refusal(content):
-        raise ConsulRefused(reason)
     # An ID that can't be part of a path could be registered, and never be removed.
     id_segment(content.id)
     answer = await api.put(

@@ -60,20 +60,6 @@ def asked_id(service_id: str, *, fingerprint: str) -> str:
     return f"asked:{fingerprint}:{service_id}"
 
 
-def refusal(content: Content) -> str | None:
-    """Why ``content`` isn't even sent; None when it is.
-
-    What is in another namespace or partition would not be found there again, and never removed.
-    Without Consul Enterprise a transaction ignores both.
-    """
-    if content.namespace or content.partition:
-        return (
-            "SERVICE_NAMESPACE and SERVICE_PARTITION are not supported yet: everything is "
-            "registered in the namespace and the partition of the operator's token; remove them"
-        )
-    return None
-
-
 def service(registration: Registration, *, name_key: str) -> dict[str, Any]:
     """The service itself; ``name_key`` is what the endpoint calls its name."""
     content = registration.content

@@ -121,7 +121,7 @@ class CatalogRegistrations:
         node = await self._node(place)
         if node is not None and not self._is_ours(node, place):
             return self._refuse_all(place, changes, outcome)
-        writes = [*self._writes(place, changes, outcome)]
+        writes = [*self._writes(place, changes)]
         if any(write.kind == "register" for write in writes):
             writes = [*self._node_writes(place, node), *writes]
         for batch in _batches(writes):
@@ -201,14 +201,12 @@ class CatalogRegistrations:
         }
         yield _Write(kind="node", id="", operations=({"Node": {"Verb": "cas", "Node": wanted}},))
 
-    def _writes(self, place: Place, changes: Changes, outcome: Outcome) -> Iterator[_Write]:
+    def _writes(self, place: Place, changes: Changes) -> Iterator[_Write]:
         for change in changes.register:
-            content = change.after.content
-            if reason := registered.refusal(content):
-                outcome.refuse("register", content.id, reason=reason)
-                continue
             yield _Write(
-                kind="register", id=content.id, operations=(*self._register(place, change),)
+                kind="register",
+                id=change.after.content.id,
+                operations=(*self._register(place, change),),
             )
         for change in changes.readiness:
             version = change.before.ready_version if change.before else 0

@@ -172,8 +172,6 @@ class Content:
     meta: Mapping[str, str]
     weight: int = 1
     enable_tag_override: bool = False
-    namespace: str = ""
-    partition: str = ""
     checks: frozenset[str] = frozenset()
 
 

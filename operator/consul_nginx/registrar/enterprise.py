@@ -1,22 +1,24 @@
-"""Consul Enterprise's namespaces and partitions."""
+"""Consul Enterprise's namespaces and partitions: nothing is registered into them."""
 
 from __future__ import annotations
 
-import re
-
 from consul_nginx.registrar.keys import Values
-from consul_nginx.registrar.warnings import invalid
+from consul_nginx.registrar.warnings import Reason, Refused, shown, shown_key
 
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62}[A-Za-z0-9])?", re.ASCII)
+_WORDS = ("namespace", "partition")
 
 
-def tenancy(values: Values, word: str) -> str:
-    """Name of the namespace or partition, empty when it is not given; raises ``Refused``."""
-    key = values.given(word)
-    if key is None:
-        return ""
-    if not _NAME.fullmatch(key.value):
-        raise invalid(
-            key.written, key.value, "not a name: letters, digits and - inside, at most 64"
-        )
-    return key.value
+def refuse_tenancy(values: Values) -> None:
+    """Raises ``Refused`` for a port that is to be in a namespace or a partition.
+
+    Registered elsewhere it would be found by those whom it isn't meant for.
+    """
+    for word in _WORDS:
+        key = values.given(word)
+        if key is not None:
+            raise Refused(
+                Reason.NOT_SUPPORTED,
+                f"{shown_key(key.written)}: {shown(key.value)}: everything is registered in the "
+                "namespace and the partition of the operator's ACL token; leave it out, or leave "
+                "the port out with SERVICE_<port>_IGNORE and register it there yourself",
+            )

@@ -6,7 +6,7 @@ from consul_nginx.model.registration import Content, Owner, Registration
 from consul_nginx.registrar.address import endpoint
 from consul_nginx.registrar.checks import check_of, written_checks
 from consul_nginx.registrar.context import Context, Port
-from consul_nginx.registrar.enterprise import tenancy
+from consul_nginx.registrar.enterprise import refuse_tenancy
 from consul_nginx.registrar.meta import service_meta
 from consul_nginx.registrar.name import service_name
 from consul_nginx.registrar.scalars import number, truth
@@ -22,6 +22,7 @@ def registration(port: Port, *, identity: str, context: Context) -> Registration
         pod=pod.ref.name,
         pod_uid=pod.uid,
     )
+    refuse_tenancy(values)
     name = service_name(port, context)
     where = endpoint(port, context)
     check = check_of(port, where, context)
@@ -34,8 +35,6 @@ def registration(port: Port, *, identity: str, context: Context) -> Registration
         meta={**service_meta(port, context), **owner.marks()},
         weight=number(values, "weight") or 1,
         enable_tag_override=truth(values, "enable_tag_override"),
-        namespace=tenancy(values, "namespace"),
-        partition=tenancy(values, "partition"),
         checks=written_checks(check, context),
     )
     return Registration(

@@ -56,10 +56,10 @@ VOCABULARY = tuple(
         (
             "NAMESPACE",
             "team-a",
-            "Not supported yet (Consul Enterprise): Consul is not sent such a port.",
+            "Not supported (Consul Enterprise): a port that has it is not registered.",
             "",
         ),
-        ("PARTITION", "dmz", "Not supported yet (Consul Enterprise): the same.", ""),
+        ("PARTITION", "dmz", "Not supported (Consul Enterprise): the same.", ""),
         ("CHECK_HTTP", "/health", "Check: GET this path; 2xx passes.", ""),
         ("CHECK_HTTP_METHOD", "HEAD", "Another method for it.", "GET"),
         ("CHECK_HTTPS", "/health", "Check: the same over TLS.", ""),

@@ -32,6 +32,11 @@ class Reason(StrEnum):
     INVALID_VALUE = "InvalidValue", "a value can't be used", True
     CONFLICTING_KEYS = "ConflictingKeys", "a key stands there twice, with different values", True
     NOT_ALLOWED = "NotAllowed", "the operator's settings don't allow that name, ID or address", True
+    NOT_SUPPORTED = (
+        "NotSupported",
+        "nothing is registered into a namespace or a partition of Consul Enterprise",
+        True,
+    )
     TOO_MANY_KEYS = "TooManyKeys", "too many keys apply to one port", True
     TOO_MANY_PORTS = "TooManyPorts", "the Pod offers more ports than are registered", True
     NO_PORTS = "NoPorts", "the Pod declares no port and `SERVICE_PORT` names none", True

@@ -18,9 +18,7 @@ OF_THE_POD = (
     "annotations", "ports", "image", "ips", "ready", "leaving", "controlled", "host_network",
     "more_containers", "init_ports",
 )  # fmt: skip
-OF_THE_CONTENT = (
-    "id", "name", "address", "port", "weight", "enable_tag_override", "namespace", "partition",
-)  # fmt: skip
+OF_THE_CONTENT = ("id", "name", "address", "port", "weight", "enable_tag_override")
 
 
 def cases():
