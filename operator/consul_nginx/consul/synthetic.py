@@ -31,8 +31,8 @@ MAX_OPERATIONS = 64
 MAX_BYTES = 400_000
 # Of a node whose address isn't known (yet). Every registration has an address of its own.
 _NO_ADDRESS = "127.0.0.1"
-# consul-esm runs the checks of nodes with this. It would ping those with external-probe too, and turn
-# all that is on a node critical whose network drops that.
+# consul-esm runs the checks of nodes with this. Those with external-probe it would ping too, and
+# turn all that is on them critical where the network drops pings.
 _EXTERNAL = {"external-node": "true"}
 _STALE = ("index is stale", "Missing node registration", "Missing service registration")
 _TOO_MUCH = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)

@@ -2,7 +2,7 @@
 
 One blocking query tells of all our readiness checks. An agent that lost its state, a Consul that
 was restored from an old copy, a registration that somebody removed by hand: each shows there within
-seconds. What the checks don't show, an edited tag, address or Meta, is found by the full comparison.
+seconds. What the checks don't show, an edited tag or address, is found by the full comparison.
 """
 
 from __future__ import annotations

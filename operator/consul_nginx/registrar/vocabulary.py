@@ -99,8 +99,8 @@ VOCABULARY = tuple(
         (
             "CHECK_DEREGISTER_AFTER",
             "10m",
-            "Consul removes what has been critical for so long, at least 1m; as long as the Pod lives, "
-            "it is registered anew.",
+            "Consul removes what has been critical for so long, at least 1m; it is registered anew "
+            "while the Pod lives.",
             "never",
         ),
     )
