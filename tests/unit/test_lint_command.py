@@ -188,6 +188,7 @@ def test_annotations_of_pods_are_linted_too(lint, tmp_path):
         deployment("good", "{SERVICE_80_NAME: shop-web}"),
         deployment("odd", "{SERVICE_80_NAME: web, SERVICE_81_NAME: x}"),
         deployment("bad", "{SERVICE_80_NAME: 'my web'}"),
+        "{kind: Job, metadata: {name: lost, namespace: shop, annotations: {SERVICE_NAME: a}}}",
         deployment("bare", "{}"),
     )
     done = lint(*texts)
@@ -196,12 +197,15 @@ def test_annotations_of_pods_are_linted_too(lint, tmp_path):
         "good": "Accepted",
         "odd": "Accepted",
         "bad": "InvalidValue",
+        "lost": "Accepted",
         "bare": "Accepted",
     }
     assert message(done, "good") == "registers shop-web"
     assert message(done, "odd").startswith("registers web; KeyUnused: SERVICE_81_NAME: ")
     assert message(done, "bare") == "registers nothing"
     assert "SERVICE_80_NAME: 'my web'" in message(done, "bad")
+    lost = "registers nothing; KeyUnused: SERVICE_NAME: an annotation of the Job itself"
+    assert message(done, "lost").startswith(lost)
     settings = tmp_path / "settings"
     settings.write_text("rules: [{namespaces: ['*'], services: ['shop-*']}]")
     done = lint(*texts, options=("-o", "json", "--settings-file", str(settings)))

@@ -153,6 +153,50 @@ def test_the_table_is_aligned_and_followed_by_warnings(run):
     assert warning.startswith("warning: Pod shop/web: CheckNotRun")
 
 
+MISPLACED = """
+    kind: Deployment
+    metadata: {name: web, annotations: {SERVICE_80_NAME: a}, labels: {SERVICE_TAGS: a}}
+    spec:
+      template:
+        metadata: {labels: {SERVICE_ID: a}}
+        spec:
+          containers:
+            - {image: web, env: [{name: SERVICE_NAME}, {name: A}], ports: [{containerPort: 80}]}
+            - {image: web, env: [{name: SERVICE_NAME}]}
+"""
+
+
+def test_keys_that_stand_where_nothing_reads_them_are_told_with_the_place_where_they_count(run):
+    done = run(MISPLACED)
+    assert (done.exit_code, json.loads(done.stdout)) == (0, [])
+    begin, end = "warning: Deployment shop/web: KeyUnused: ", "spec.template.metadata.annotations"
+    said = done.stderr.replace("Deployment default/", "Deployment shop/").splitlines()
+    assert [
+        line.removeprefix(begin).partition(" registers nothing; write it to ") for line in said
+    ] == [
+        (what, " registers nothing; write it to ", end)
+        for what in (
+            "SERVICE_80_NAME: an annotation of the Deployment itself",
+            "SERVICE_TAGS: a label of the Deployment itself",
+            "SERVICE_ID: a label",
+            "SERVICE_NAME: a variable of a container",
+        )
+    ]
+    bare = run("{kind: Pod, metadata: {name: web, labels: {SERVICE_NAME: a}}}", options=())
+    assert bare.stdout.endswith(
+        "SERVICE_NAME: a label registers nothing; write it to metadata.annotations\n"
+    )
+    cron = run("{kind: CronJob, metadata: {name: web, annotations: {SERVICE_NAME: a}}}")
+    assert "write it to spec.jobTemplate.spec.template.metadata.annotations" in cron.stderr
+
+
+def test_keys_that_stand_elsewhere_too_are_the_applications_own(run):
+    annotated = "metadata: {annotations: {SERVICE_80_NAME: a, SERVICE_TAGS: b, SERVICE_ID: c}, "
+    done = run(MISPLACED.replace("metadata: {labels: {S", f"{annotated}labels: {{S"))
+    assert [item["Name"] for item in json.loads(done.stdout)] == ["a"]
+    assert "registers nothing" not in done.stderr
+
+
 def test_a_refused_port_exits_with_2_and_the_others_are_printed(run):
     annotations = "{SERVICE_80_NAME: 'my web', SERVICE_81_NAME: ok}"
     ports = "[{containerPort: 80}, {containerPort: 81}]"
@@ -224,6 +268,15 @@ def test_the_operators_settings_apply_and_mode_overrides_them(run, tmp_path):
         (
             "{kind: Pod, metadata: {name: a}, spec: {containers: [{ports: [{containerPort: 0}]}]}}",
             "Pod default/a: ports: \"{'containerPort': 0}\": a port is from 1 to 65535",
+        ),
+        ("{kind: Pod, metadata: {name: a, labels: 5}}", "Pod default/a: labels: not an object"),
+        (
+            "{kind: Pod, metadata: {name: a}, spec: {containers: [{env: 5}]}}",
+            "Pod default/a: env: not a list",
+        ),
+        (
+            "{kind: Pod, metadata: {name: a}, spec: {containers: [{env: [5]}]}}",
+            "Pod default/a: env: not an object",
         ),
         ("{kind: Deployment, metadata: {name: a}, spec: 5}", "Deployment default/a: spec: not an"),
     ],

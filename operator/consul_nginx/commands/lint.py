@@ -99,7 +99,7 @@ def _of_pod(found: Found, *, settings: RegistrationSettings) -> Verdict:
     pod = Known().complete(found.pod)
     asked = wanted(pod=pod, settings=settings)
     names = dict.fromkeys(item.content.name for item in asked.registrations)
-    said = [f"{warning.reason}: {warning.message}" for warning in asked.warnings]
+    said = [*found.remarks, *(f"{one.reason}: {one.message}" for one in asked.warnings)]
     refusal = next(filter(costs_registration, asked.warnings), None)
     return Verdict(
         file=found.file,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from consul_nginx.commands.manifests import Manifest, ManifestError, mapping_of, ref_of
+from consul_nginx.commands.misplaced import misplaced
 from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.model.registration import Pod
 from consul_nginx.registrar.pod import MalformedPodError, parse_pod
@@ -28,12 +29,14 @@ class Found:
     """A Pod and the object that it stands in.
 
     ``pod.ref.name`` is empty while nobody knows it, ``ref.name`` when the object has none.
+    ``remarks`` are about what the Pod isn't made with: keys that stand elsewhere in the object.
     """
 
     kind: str
     ref: ObjectRef
     file: str
     pod: Pod
+    remarks: tuple[str, ...]
 
     @property
     def source(self) -> str:
@@ -71,10 +74,11 @@ def _found(manifest: Manifest, *, namespace: str) -> Found:
             # A template's name is never used; a StatefulSet's first Pod stands for all.
             pod = replace(parse_pod(_template(raw, kind)), controlled=True)
             name = f"{name}-{_first_ordinal(raw)}" if kind == "StatefulSet" else ""
+        remarks = tuple(misplaced(manifest, pod=pod, path=TEMPLATES.get(kind, ())))
     except (MalformedPodError, ManifestError) as error:
         raise ManifestError(f"{file}: {_source(kind, ref)}: {error}") from error
     pod = replace(pod, ref=ObjectRef(namespace=ref.namespace, name=name))
-    return Found(kind=kind, ref=ref, file=file, pod=pod)
+    return Found(kind=kind, ref=ref, file=file, pod=pod, remarks=remarks)
 
 
 def _source(kind: str, ref: ObjectRef) -> str:

@@ -91,6 +91,7 @@ def registrations(
     for item in _read(filenames, namespace=namespace):
         asked = wanted(pod=known.complete(item.pod), settings=chosen, included=all_pods)
         found += asked.registrations
+        warnings += [f"{item.source}: {remark}" for remark in item.remarks]
         warnings += [f"{item.source}: {w.reason}: {shown(w.message)}" for w in asked.warnings]
         refused = refused or any(map(costs_registration, asked.warnings))
     if output == "json":
