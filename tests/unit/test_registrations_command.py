@@ -262,7 +262,7 @@ def test_the_operators_settings_apply_and_mode_overrides_them(run, tmp_path):
         ("{kind: PodList, items: [5]}", "'5': not an object"),
         (
             "{kind: Pod, metadata: {name: a, annotations: {SERVICE_WEIGHT: 5}}}",
-            "Pod default/a: metadata.annotations: 'SERVICE_WEIGHT': '5': not a text; write it in",
+            "Pod default/a: metadata.annotations: SERVICE_WEIGHT: 5: not a text; write it in",
         ),
         ("{kind: Pod, metadata: {name: a}, spec: {containers: 5}}", "Pod default/a: containers"),
         (

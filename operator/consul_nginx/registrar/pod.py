@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.model.registration import Container, ContainerPort, Pod
 from consul_nginx.registrar.keys import is_key
-from consul_nginx.registrar.warnings import shown
+from consul_nginx.registrar.warnings import listed, shown, shown_key
 
 _T = TypeVar("_T")
 
@@ -53,13 +54,31 @@ def _annotations(metadata: Mapping[str, Any]) -> dict[str, str]:
         for key, value in _field(metadata, "annotations", dict, {}).items()
         if isinstance(key, str) and is_key(key)
     }
-    for key, value in found.items():
-        if not isinstance(value, str):
-            raise MalformedPodError(
-                f"metadata.annotations: {shown(key)}: {shown(repr(value))}: not a text; "
-                "write it in quotes"
-            )
+    wrong = [
+        f"{shown_key(key)}: {_written(value)}"
+        for key, value in found.items()
+        if not isinstance(value, str)
+    ]
+    if wrong:
+        way_out = "not a text; write it in quotes"
+        if len(wrong) > 1:
+            way_out = "not texts; write each value in quotes"
+        raise MalformedPodError(f"metadata.annotations: {listed(wrong)}: {way_out}")
     return found
+
+
+def _written(value: Any) -> str:
+    """As it stands in YAML, if that is short."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return _said(value) if isinstance(value, int | float) else shown(_said(value))
+
+
+def _said(value: Any) -> str:
+    try:
+        return repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 def _container(raw: Mapping[str, Any]) -> Container:
@@ -72,7 +91,7 @@ def _container(raw: Mapping[str, Any]) -> Container:
 def _port(raw: Mapping[str, Any]) -> ContainerPort:
     port, host_port = _field(raw, "containerPort", int, 0), _field(raw, "hostPort", int, 0)
     if not 1 <= port <= 65535 or not 0 <= host_port <= 65535:
-        raise MalformedPodError(f"ports: {shown(repr(dict(raw)))}: a port is from 1 to 65535")
+        raise MalformedPodError(f"ports: {shown(_said(dict(raw)))}: a port is from 1 to 65535")
     return ContainerPort(
         port=port, protocol=_field(raw, "protocol", str, "TCP"), host_port=host_port
     )
@@ -87,7 +106,7 @@ def _items(raw: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     items = _field(raw, name, list, [])
     for item in items:
         if not isinstance(item, dict):
-            raise MalformedPodError(f"{name}: {shown(repr(item))}: not an object")
+            raise MalformedPodError(f"{name}: {shown(_said(item))}: not an object")
     return items
 
 
@@ -96,5 +115,5 @@ def _field(raw: Mapping[str, Any], name: str, kind: type[_T], default: _T) -> _T
     if value is None:
         return default
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise MalformedPodError(f"{name}: {shown(repr(value))}: not of the type {kind.__name__}")
+        raise MalformedPodError(f"{name}: {shown(_said(value))}: not of the type {kind.__name__}")
     return value

@@ -75,7 +75,19 @@ def test_an_owner_that_is_no_controller_does_not_count():
         ({"metadata": []}, "metadata: '[]': not of the type dict"),
         (
             {"metadata": {"annotations": {"SERVICE_PORT": 80}}},
-            "metadata.annotations: 'SERVICE_PORT'",
+            "metadata.annotations: SERVICE_PORT: 80: not a text; write it in quotes",
+        ),
+        (
+            {"metadata": {"annotations": {"SERVICE_A": True, "SERVICE_B": "b", "SERVICE_C": [1]}}},
+            "metadata.annotations: SERVICE_A: true, SERVICE_C: '[1]': not texts; write each value",
+        ),
+        (
+            {"metadata": {"annotations": {"SERVICE_WEIGHT": 16**5000}}},
+            "metadata.annotations: SERVICE_WEIGHT: a number of thousands of digits: not a text",
+        ),
+        (
+            {"spec": {"containers": [{"ports": [{"containerPort": 16**5000}]}]}},
+            "ports: 'a number of thousands of digits'",
         ),
         ({"spec": {"containers": {}}}, "containers: '{}': not of the type list"),
         ({"spec": {"containers": ["a"]}}, "containers: \"'a'\": not an object"),
