@@ -140,6 +140,15 @@ def test_warnings_name_object_and_key_and_leave_the_output_parseable(run):
     assert line.startswith("warning: Pod shop/web: CheckNotRun: SERVICE_80_CHECK_HTTP: ")
 
 
+def test_every_warning_is_printed_however_many_there_are(run):
+    annotations = ", ".join(f"SERVICE_BAD.{number}: v" for number in range(30))
+    done = run(
+        manifest("Deployment", f"{{template: {template(annotations=f'{{{annotations}}}')}}}")
+    )
+    assert [line for line in done.stderr.splitlines() if "MetaDropped" not in line] == []
+    assert len(done.stderr.splitlines()) == 30
+
+
 def test_the_table_is_aligned_and_followed_by_warnings(run):
     done = run(POD, options=())
     assert done.exit_code == 0

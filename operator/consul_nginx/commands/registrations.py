@@ -89,7 +89,12 @@ def registrations(
     warnings: list[str] = []
     refused = False
     for item in _read(filenames, namespace=namespace):
-        asked = wanted(pod=known.complete(item.pod), settings=chosen, included=all_pods)
+        asked = wanted(
+            pod=known.complete(item.pod),
+            settings=chosen,
+            included=all_pods,
+            most_warnings=None,
+        )
         found += asked.registrations
         warnings += [f"{item.source}: {remark}" for remark in item.remarks]
         warnings += [f"{item.source}: {w.reason}: {shown(w.message)}" for w in asked.warnings]

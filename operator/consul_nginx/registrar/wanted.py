@@ -11,17 +11,23 @@ from consul_nginx.registrar.keys import parse_keys
 from consul_nginx.registrar.ports import ports_of
 from consul_nginx.registrar.registration import registration
 from consul_nginx.registrar.variables import variables_of
-from consul_nginx.registrar.warnings import Warnings
+from consul_nginx.registrar.warnings import MAX_WARNINGS, Warnings
 
 # Stand in for what a Pod will have, so that its author is told early what is wrong.
 _UNKNOWN = "unknown"
 
 
-def wanted(*, pod: Pod, settings: RegistrationSettings, included: bool = False) -> Wanted:
+def wanted(
+    *,
+    pod: Pod,
+    settings: RegistrationSettings,
+    included: bool = False,
+    most_warnings: int | None = MAX_WARNINGS,
+) -> Wanted:
     """What a Pod asks for, and what is to be said about it; it raises nothing.
 
     ``included``: it is registered even if nothing is annotated. A Pod that is leaving, or has no
-    address yet, wants nothing.
+    address yet, wants nothing. ``most_warnings``: not more than people read in Events; None: all.
     """
     if not pod.annotations and not included:
         return Wanted()
@@ -36,7 +42,10 @@ def wanted(*, pod: Pod, settings: RegistrationSettings, included: bool = False) 
             if port.offer in ids:
                 found.append(registration(port, identity=ids[port.offer], context=context))
     here = bool(pod.ips) and not pod.leaving
-    return Wanted(registrations=tuple(found) if here else (), warnings=context.warnings.all())
+    return Wanted(
+        registrations=tuple(found) if here else (),
+        warnings=context.warnings.all(at_most=most_warnings),
+    )
 
 
 def _context(pod: Pod, settings: RegistrationSettings) -> Context:

@@ -84,19 +84,19 @@ class Warnings:
         except Refused as refused:
             self._ports.setdefault((refused.reason, str(refused)), []).append(port)
 
-    def all(self) -> tuple[PodWarning, ...]:
-        """What was collected: first what costs registrations; not more than people read."""
+    def all(self, *, at_most: int | None) -> tuple[PodWarning, ...]:
+        """What was collected: first what costs registrations; None: everything."""
         found = [
             PodWarning(reason=reason.value, message=message + _not_registered(ports))
             for (reason, message), ports in sorted(
                 self._ports.items(), key=lambda item: not item[0][0].refuses
             )
         ]
-        if len(found) <= MAX_WARNINGS:
+        if at_most is None or len(found) <= at_most:
             return tuple(found)
-        more = f"… and {len(found) - MAX_WARNINGS} more"
+        more = f"… and {len(found) - at_most} more"
         return (
-            *found[:MAX_WARNINGS],
+            *found[:at_most],
             PodWarning(reason=Reason.MORE_WARNINGS.value, message=more),
         )
 
