@@ -38,7 +38,7 @@ def parse(item: Raw) -> Pod:
         containers=(),
         host_network=False,
         node=item["node"],
-        node_ip="172.30.0.11" if item["node"] else "",
+        node_ips=("172.30.0.11",) if item["node"] else (),
         ips=("10.0.0.1",),
         ready=item.get("ready", True),
         leaving=item.get("leaving", False),

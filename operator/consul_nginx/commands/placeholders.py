@@ -36,7 +36,7 @@ class Known:
             ),
             uid=pod.uid or placeholder("pod-uid"),
             ips=pod.ips or (self.pod_ip or placeholder("pod-ip"),),
-            node_ip=pod.node_ip or self.node_ip or placeholder("node-ip"),
+            node_ips=pod.node_ips or (self.node_ip or placeholder("node-ip"),),
             node=pod.node or self.node_name or placeholder("node-name"),
         )
 

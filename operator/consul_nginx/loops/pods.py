@@ -80,8 +80,8 @@ class Pods:
         if before is None:
             self._fate(pod.uid)
         self._on.setdefault(pod.node, {})[pod.ref] = pod
-        if pod.node_ip:
-            self._addresses[pod.node] = pod.node_ip
+        if pod.node_ips:
+            self._addresses[pod.node] = pod.node_ips[0]
         self._tell(pod)
 
     def remove(self, raw: Raw) -> None:

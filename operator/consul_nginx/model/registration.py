@@ -101,7 +101,7 @@ class Pod:
 
     ``annotations`` are those that begin with ``SERVICE_``, or with that after our prefix, as they
     are written. ``controlled``: it was made by a controller, and others may be made from the same
-    template. ``node``, ``node_ip`` and ``ips`` are empty as long as they are not known.
+    template. ``node``, ``node_ips`` and ``ips`` are empty as long as they are not known.
     ``leaving``: it was told to end, or has ended.
     """
 
@@ -113,7 +113,7 @@ class Pod:
     containers: tuple[Container, ...]
     host_network: bool
     node: str
-    node_ip: str
+    node_ips: tuple[str, ...]
     ips: tuple[str, ...]
     ready: bool
     leaving: bool

@@ -34,7 +34,7 @@ def endpoint(port: Port, context: Context) -> Endpoint:
         return Endpoint(ip=_named(key, settings), port=target)
     candidates = pod.ips
     if on_host or pod.host_network:
-        candidates = (pod.node_ip, *(pod.ips if pod.host_network else ()))
+        candidates = (*pod.node_ips, *(pod.ips if pod.host_network else ()))
     return Endpoint(ip=_of_family(candidates, settings.ip_family), port=target)
 
 
@@ -61,13 +61,15 @@ def _named(key: Key, settings: RegistrationSettings) -> str:
 
 
 def _of_family(candidates: tuple[str, ...], family: IPFamily) -> str:
-    for ip in filter(None, candidates):
+    for ip in candidates:
         if family is IPFamily.FIRST or _family(ip) in (family, None):
             return ip
+    if not candidates:
+        raise Refused(Reason.NO_ADDRESS, "the Pod's node has no address (yet)")
     raise Refused(
         Reason.NO_ADDRESS,
-        f"registration.ipFamily is {family or 'not set'}, and the Pod has "
-        f"{', '.join(filter(None, candidates)) or 'no such address'}",
+        f"registration.ipFamily is {family}, and there is only {', '.join(candidates)}; leave "
+        "registration.ipFamily in the chart's values empty to have that registered",
     )
 
 

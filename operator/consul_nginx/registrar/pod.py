@@ -37,8 +37,8 @@ def parse_pod(raw: Mapping[str, Any]) -> Pod:
         containers=tuple(_container(item) for item in _items(spec, "containers")),
         host_network=_field(spec, "hostNetwork", bool, False),
         node=_field(spec, "nodeName", str, ""),
-        node_ip=_field(status, "hostIP", str, ""),
-        ips=_ips(status),
+        node_ips=_ips(status, all_of="hostIPs", first="hostIP"),
+        ips=_ips(status, all_of="podIPs", first="podIP"),
         ready=any(
             condition.get("type") == "Ready" and condition.get("status") == "True"
             for condition in _items(status, "conditions")
@@ -97,9 +97,9 @@ def _port(raw: Mapping[str, Any]) -> ContainerPort:
     )
 
 
-def _ips(status: Mapping[str, Any]) -> tuple[str, ...]:
-    found = tuple(_field(item, "ip", str, "") for item in _items(status, "podIPs"))
-    return tuple(filter(None, found or (_field(status, "podIP", str, ""),)))
+def _ips(status: Mapping[str, Any], *, all_of: str, first: str) -> tuple[str, ...]:
+    found = tuple(_field(item, "ip", str, "") for item in _items(status, all_of))
+    return tuple(filter(None, found or (_field(status, first, str, ""),)))
 
 
 def _items(raw: Mapping[str, Any], name: str) -> list[dict[str, Any]]:

@@ -50,5 +50,5 @@ def wanted(
 
 def _context(pod: Pod, settings: RegistrationSettings) -> Context:
     if not pod.ips:
-        pod = replace(pod, ips=(_UNKNOWN,), node=_UNKNOWN, node_ip=_UNKNOWN)
+        pod = replace(pod, ips=(_UNKNOWN,), node=_UNKNOWN, node_ips=(_UNKNOWN,))
     return Context(pod=pod, settings=settings, variables=variables_of(pod), warnings=Warnings())

@@ -22,6 +22,7 @@ def pod_raw(
     name: str = "web-1",
     image: str = "example.com/web:1",
     ips: Iterable[str] = ("10.0.0.1",),
+    node_ips: Iterable[str] = ("192.168.0.1",),
     ready: bool = True,
     leaving: bool = False,
     controlled: bool = False,
@@ -57,7 +58,7 @@ def pod_raw(
         },
         "status": {
             "phase": "Running",
-            "hostIP": "192.168.0.1",
+            "hostIPs": [{"ip": ip} for ip in node_ips],
             "podIPs": [{"ip": ip} for ip in ips],
             "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
         },

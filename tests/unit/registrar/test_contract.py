@@ -15,8 +15,8 @@ from unit.registrar.pods import pod_raw, settings
 
 CONTRACT = yaml.safe_load((Path(__file__).parent / "contract.yaml").read_text())
 OF_THE_POD = (
-    "annotations", "ports", "image", "ips", "ready", "leaving", "controlled", "host_network",
-    "more_containers", "init_ports",
+    "annotations", "ports", "image", "ips", "node_ips", "ready", "leaving", "controlled",
+    "host_network", "more_containers", "init_ports",
 )  # fmt: skip
 OF_THE_CONTENT = ("id", "name", "address", "port", "weight", "enable_tag_override")
 

@@ -35,7 +35,7 @@ def test_all_that_registrations_are_made_from_is_read():
         ),
         host_network=False,
         node="node-a",
-        node_ip="192.168.0.1",
+        node_ips=("192.168.0.1",),
         ips=("10.0.0.1", "fd00::1"),
         ready=True,
         leaving=False,
@@ -44,13 +44,13 @@ def test_all_that_registrations_are_made_from_is_read():
 
 def test_a_pod_that_was_only_written_has_neither_status_nor_uid():
     pod = parse_pod({"metadata": {"name": "web"}, "spec": {"containers": [{"image": "web"}]}})
-    assert (pod.uid, pod.node, pod.node_ip, pod.ips, pod.ready) == ("", "", "", (), False)
+    assert (pod.uid, pod.node, pod.node_ips, pod.ips, pod.ready) == ("", "", (), (), False)
 
 
 def test_one_address_is_enough():
     raw = pod_raw()
-    raw["status"] = {"podIP": "10.0.0.1"}
-    assert parse_pod(raw).ips == ("10.0.0.1",)
+    raw["status"] = {"podIP": "10.0.0.1", "hostIP": "192.168.0.1"}
+    assert (parse_pod(raw).ips, parse_pod(raw).node_ips) == (("10.0.0.1",), ("192.168.0.1",))
 
 
 @pytest.mark.parametrize(
