@@ -300,7 +300,11 @@ ANNOTATIONS = [
         for value in ("99999999999h", "0s", "-1s", "1e9s", "10", "9" * 10_000)
     ),
     Row("SERVICE_80_CHECK_INITIAL_STATUS", "green", NOT_REGISTERED),
-    *(Row("SERVICE_80_NAMESPACE", value, NOT_REGISTERED) for value in ("a/b", "*")),
+    *(
+        Row(f"SERVICE_80_{word}", value, "that port is not registered: `NotSupported`")
+        for word in ("NAMESPACE", "PARTITION")
+        for value in ("a/b", "*")
+    ),
     Row("SERVICE_80_CHECK_SCRIPT", "rm -rf /", CHECK_NOT_RUN),
     *(Row("SERVICE_80_NOTE", value, NOT_IN_META) for value in ("a\u0000", "a\nb", LONG)),
     *(
