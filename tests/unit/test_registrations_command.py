@@ -257,6 +257,16 @@ def test_the_operators_settings_apply_and_mode_overrides_them(run, tmp_path):
     assert "CheckNotRun" in done.stdout
 
 
+def test_in_the_operators_pod_its_own_settings_apply(run, tmp_path, monkeypatch):
+    settings = tmp_path / "registration.yaml"
+    settings.write_text("{clusterName: east, mode: agent, tags: [k8s]}")
+    monkeypatch.setenv("CONSUL_NGINX_REGISTRATION_FILE", str(settings))
+    done = run(POD)
+    assert done.stderr == ""
+    [found] = json.loads(done.stdout)
+    assert (found["ID"], found["Tags"]) == ("east:shop/web:80", ["k8s"])
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

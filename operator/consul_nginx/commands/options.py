@@ -94,6 +94,8 @@ settings_option = click.option(
     "--settings-file",
     "settings",
     type=click.Path(path_type=Path),
+    envvar="CONSUL_NGINX_REGISTRATION_FILE",
+    show_envvar=True,
     callback=settings,
     help="YAML with the operator's registration settings, as the chart writes it.",
 )
