@@ -33,6 +33,7 @@ class Retiring:
         self.compared = True
         self.nodes = [NODE]
         self.confirming = asyncio.Event()
+        self.spared: set[str] = set()
         self.now = 0.0
         self.retired = Retired(
             registry=world.registry,
@@ -41,6 +42,7 @@ class Retiring:
             places=self.places,
             is_compared=lambda: self.compared,
             confirm=self.confirming.set,
+            spares=lambda uid: uid in self.spared,
             clock=lambda: self.now,
         )
 
@@ -130,3 +132,16 @@ async def test_many_of_pods_that_merely_vanished_stay_until_it_is_confirmed(worl
             world.listed(pod_raw())
         await retiring.done()
     assert world.registry.held[NODE] == {}
+
+
+async def test_of_an_agent_that_came_back_only_what_lives_stays(world: World) -> None:
+    world.listed(pod_raw("web-1"), pod_raw("web-2"))
+    lives, ended = world.hold("web-1"), world.hold("web-2")
+    world.pods.remove(pod_raw("web-2"))
+    unseen = world.hold("web-3")
+    retiring = Retiring(world)
+    retiring.spared = {"uid-web-1"}
+    async with retiring.running():
+        await retiring.done()
+    assert set(world.registry.held[NODE]) == {lives}
+    assert not {ended, unseen} & world.registry.held[NODE].keys()

@@ -158,14 +158,29 @@ class Registering:
         async def synthetic() -> tuple[Place, ...]:
             return tuple(Place(node=node) for node in await catalog.places())
 
-        retired = Retired(
-            registry=catalog if by_agents else agents,
+        async def without_pods() -> tuple[Place, ...]:
+            """Agents of nodes that have no Pods that we may see: no comparison looks there."""
+            compared = {self._pods.place(node).ip for node in self._pods.nodes()}
+            return tuple(
+                member for member in await self._consul.members() if member.ip not in compared
+            )
+
+        unfollowed = partial(
+            Retired,
             cluster=settings.cluster,
             pods=self._pods,
-            places=synthetic if by_agents else self._consul.members,
             is_compared=lambda: comparison.is_complete,
             confirm=self._list_twice,
         )
+        retired = [
+            unfollowed(registry=catalog, places=synthetic)
+            if by_agents
+            else unfollowed(registry=agents, places=self._consul.members)
+        ]
+        if by_agents:
+            retired.append(
+                unfollowed(registry=agents, places=without_pods, spares=self._pods.lives)
+            )
 
         async def reconcile(node: str) -> float | None:
             again = await registrar.reconcile(node)
@@ -181,7 +196,8 @@ class Registering:
 
         def something_unknown() -> None:
             comparison.ask()
-            retired.ask()
+            for one in retired:
+                one.ask()
 
         drift = DriftWatch(
             witness=self._consul.witness(settings),
@@ -201,7 +217,7 @@ class Registering:
         REJECTED_ANNOTATIONS.count = wishes.rejected
         for _ in range(WORKERS[settings.mode]):
             tasks.create_task(work(name="register", queue=self._queue, reconcile=reconcile))
-        for task in (comparison.run(), drift.run(), events.run(), retired.run()):
+        for task in (comparison.run(), drift.run(), events.run(), *(one.run() for one in retired)):
             tasks.create_task(task)
         if by_agents:
             tasks.create_task(

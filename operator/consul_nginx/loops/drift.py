@@ -28,7 +28,7 @@ STANDBY_S = 1.0
 # A write that is under way is seen by then.
 SETTLE_S = 2.0
 # What could not be removed, because its agent is away, may be by then.
-TELL_AGAIN_S = 900.0
+TELL_AGAIN_S = 300.0
 
 # How often Consul has an ID with a status; several nodes may have the same ID.
 Present = Counter[tuple[str, str]]

@@ -1,8 +1,10 @@
-"""Removes what an earlier mode left: registrations on agents once the catalog is used, or back.
+"""Removes registrations where no comparison looks.
 
-They carry our mark, and nobody follows them any more: what ends would stay in Consul for ever. They
-go after everything was compared, so that what replaces them is there first. Nothing replaces those
-of Pods that are missing: the brake holds them as it does others.
+An earlier mode left some: on agents once the catalog is used, or back. An agent that was away while
+the last Pod of its node that we may see ended has some when it returns. They carry our mark, and
+nobody follows them any more: what ends would stay in Consul for ever. They go after everything was
+compared, so that what replaces them is there first. Nothing replaces those of Pods that are
+missing: the brake holds them as it does others.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from consul_nginx.kube.errors import NotLeading
 from consul_nginx.loops.evidence import Evidence
 from consul_nginx.loops.pods import Pods
 from consul_nginx.loops.registrar import LOOK_AGAIN_S, Registry
-from consul_nginx.model.registration import Place
+from consul_nginx.model.registration import Owner, Place
 from consul_nginx.registrar.difference import difference
 
 _log = logging.getLogger(__name__)
@@ -26,9 +28,10 @@ SETTLE_S = 5.0
 
 
 class Retired:
-    """``registry`` is that of the mode that is not in use, ``places`` are where it may hold things.
+    """``places`` are where ``registry`` may hold things; it raises ``ConsulError``.
 
-    ``places`` raises ``ConsulError``; ``confirm`` has Pods listed as the brake needs it.
+    ``spares`` says of which Pods, by UID, they stay; ``confirm`` has Pods listed as the brake needs
+    it.
     """
 
     def __init__(
@@ -40,10 +43,12 @@ class Retired:
         places: Callable[[], Awaitable[Iterable[Place]]],
         is_compared: Callable[[], bool],
         confirm: Callable[[], None],
+        spares: Callable[[str], bool] = lambda _uid: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._cluster = cluster
+        self._spares = spares
         self._evidence = Evidence(pods=pods, cluster=cluster, clock=clock)
         self._places = places
         self._is_compared = is_compared
@@ -67,7 +72,7 @@ class Retired:
             except NotLeading:
                 continue
             except ConsulError as error:
-                _log.debug("it can't be seen what another mode left: %s", error)
+                _log.debug("it can't be seen what nobody follows: %s", error)
             else:
                 if any(kept):
                     self._confirm()
@@ -82,16 +87,19 @@ class Retired:
                 wanted=(),
                 held=held,
                 cluster=self._cluster,
-                may_remove=self._evidence.suffices,
+                may_remove=self._may_remove,
             )
             if changes:
                 await self._registry.apply(place, changes)
                 _log.info(
-                    "%d registrations of another mode removed: node %s",
+                    "%d registrations that nobody follows removed: node %s",
                     len(changes.remove),
                     place.node,
                 )
         except ConsulError as error:
-            _log.debug("node %s may hold registrations of another mode: %s", place.node, error)
+            _log.debug("node %s may hold what nobody follows: %s", place.node, error)
             return 0
         return kept
+
+    def _may_remove(self, owner: Owner) -> bool:
+        return not self._spares(owner.pod_uid) and self._evidence.suffices(owner)
