@@ -8,6 +8,7 @@ import shutil
 import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
@@ -27,6 +28,7 @@ from cluster.support.registered import (
 )
 from cluster.support.registrars import metric, registrar, scale
 from cluster.support.waiting import wait_for
+from consul_nginx.consul.registered import notes, readiness_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -266,7 +268,7 @@ def test_many_pods_that_ended_while_no_operator_ran_are_gone_once_lists_confirm_
         wait_for(lambda: not metric(red, MISSED), what="nothing is missed")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def green(cluster: Cluster, red: Release) -> Iterator[Release]:
     """An operator that registers with the agents of the nodes."""
     with registrar(
@@ -276,6 +278,17 @@ def green(cluster: Cluster, red: Release) -> Iterator[Release]:
         **{"registration.mode": "agent"},
     ) as found:
         yield found
+
+
+def client_agents(cluster: Cluster) -> dict[str, Any]:
+    """Pods of Consul's agents, by the node that they are on."""
+    words = ("get", "pods", "-n", "consul", "-l", "component=client", "-o", "json")
+    found = json.loads(cluster.kubectl(*words))["items"]
+    return {item["spec"]["nodeName"]: item for item in found if "nodeName" in item["spec"]}
+
+
+def url_of(agent: dict[str, Any]) -> str:
+    return f"http://{agent['status']['hostIP']}:8500"
 
 
 def test_an_agent_that_lost_its_state_has_it_again_within_seconds(
@@ -288,17 +301,12 @@ def test_an_agent_that_lost_its_state_has_it_again_within_seconds(
         lambda found: [item.status for item in found] == [PASSING],
         what="it is passing",
     )
-    words = ("get", "pods", "-n", "consul", "-l", "component=client", "-o", "json")
-    [agent] = [
-        item
-        for item in json.loads(cluster.kubectl(*words))["items"]
-        if item["spec"].get("nodeName") == entry.node
-    ]
+    agent = client_agents(cluster)[entry.node]
     state = cluster.settings.node_dir(entry.node) / "var-lib" / "consul-client"
     for folder in ("services", "checks"):
         shutil.rmtree(state / folder)
     os.kill(process_of(agent, "agent"), signal.SIGKILL)
-    address = f"http://{agent['status']['hostIP']}:8500"
+    address = url_of(agent)
 
     def services() -> dict[str, Any] | None:
         try:
@@ -318,3 +326,37 @@ def test_an_agent_that_lost_its_state_has_it_again_within_seconds(
         what="it is passing again",
         seconds=2 * SOON_S,
     )
+
+
+def test_what_an_agent_brings_back_to_a_node_without_pods_of_ours_goes(
+    cluster: Cluster, green: Release, consul: str
+):
+    service = "green-gone"
+    apply_real_pod(cluster, service, namespace="green")
+    [entry] = wait_entries(
+        consul, service, lambda found: [item.status for item in found] == [PASSING], what="passes"
+    )
+    agents = client_agents(cluster)
+    path = f"/v1/agent/service/{quote(entry.id, safe='')}"
+    meta = agent_request(url_of(agents[entry.node]), "GET", path)["Meta"]
+    cluster.kubectl("delete", "pod", "-n", "green", service, "--grace-period=0", "--force")
+    wait_entries(consul, service, lambda found: not found, what="it is gone")
+    nodes = "--output=jsonpath={.items[*].spec.nodeName}"
+    with_pods = cluster.kubectl("get", "pods", "-n", "green", nodes).split()
+    elsewhere = next(node for node in agents if node not in (entry.node, *with_pods))
+    back = {
+        "ID": entry.id,
+        "Name": service,
+        "Address": entry.address,
+        "Port": entry.port,
+        "Meta": meta,
+        "Check": {
+            "CheckID": readiness_id(entry.id),
+            "Notes": notes("green"),
+            "TTL": "24h",
+            "Status": PASSING,
+        },
+    }
+    agent_request(url_of(agents[elsewhere]), "PUT", "/v1/agent/service/register", back)
+    wait_entries(consul, service, bool, what="it is back")
+    wait_entries(consul, service, lambda found: not found, what="nobody follows it, so it goes")
