@@ -236,3 +236,10 @@ def test_where_all_are_new_nobody_waits():
 def test_an_instance_that_can_not_be_used_does_not_count_as_healthy():
     observation = Observation(instances=(one(1), replace(one(2), address="evil")))
     assert names(decided(observation, policy=HealthPolicy(min_healthy=2))) == []
+
+
+@pytest.mark.parametrize("slow_start", [0, 30])
+def test_a_clock_that_was_set_back_keeps_nobody_from_being_served(slow_start):
+    later = seen((100, {1: P}), (200, {1: P, 2: P}))
+    policy = HealthPolicy(slow_start=slow_start)
+    assert names(decided(later, policy=policy, now=50.0)) == [1, 2]

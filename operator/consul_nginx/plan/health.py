@@ -177,10 +177,11 @@ def _rests_until(candidate: Candidate, *, policy: HealthPolicy) -> float:
 
 
 def _step(candidate: Candidate, *, policy: HealthPolicy, now: float) -> int:
-    elapsed = now - _began(candidate)
+    # A clock that was set back must not make anybody begin in the future.
+    elapsed = max(now - _began(candidate), 0.0)
     if elapsed >= policy.slow_start:
         return RAMP_STEPS
-    return 1 + int(max(elapsed, 0.0) * (RAMP_STEPS - 1) / policy.slow_start)
+    return 1 + int(elapsed * (RAMP_STEPS - 1) / policy.slow_start)
 
 
 def _began(candidate: Candidate) -> float:
