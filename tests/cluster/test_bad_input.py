@@ -261,6 +261,7 @@ def test_a_filter_chooses_and_a_wrong_one_is_told_and_mends_by_itself(
     choose("Service.Nothing == 1")
     message = tenant.wait_condition("smap/filtered", "ResolvedRefs", "ConsulRefused")["message"]
     assert 'filter: Selector "Service.Nothing" is not valid' in message
+    assert answering() == {name}, "what was served before is served on"
 
     choose(chosen)
     wait_for(

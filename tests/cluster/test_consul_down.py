@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -108,6 +109,43 @@ def test_a_rejected_edit_a_restart_without_consul_and_a_move_cost_nothing(
         finally:
             edit_listener(cluster, "http")
         shop.bring_back()
+        shop.wait_backends(3)
+    assert not sent.failures, sent.explain()
+
+
+def point_to(cluster: Cluster, service: str) -> None:
+    patch = [{"op": "replace", "path": "/spec/backends/0/service", "value": service}]
+    words = ("--type=json", "-p", json.dumps(patch))
+    cluster.kubectl("patch", "-n", "shop", "smap/features", *words)
+
+
+def test_a_mapping_that_is_pointed_elsewhere_without_consul_is_served_as_before(
+    cluster: Cluster, shop: Shop
+):
+    with traffic(address=shop.address, host=HOST) as sent:
+        before = shop.backends()
+        try:
+            with cut_off(cluster):
+                point_to(cluster, TEST_SERVER_HTTP)
+                wait_for(
+                    lambda: (
+                        "was served before, is served on"
+                        in shop.condition("smap", "features", "ResolvedRefs").get("message", "")
+                    ),
+                    what="people are told",
+                )
+                assert shop.backends() == before
+            wait_for(
+                lambda: shop.condition("smap", "features", "Programmed").get("status") == "True",
+                what="what it says now is served",
+                seconds=120,
+            )
+        finally:
+            point_to(cluster, APP)
+        wait_for(
+            lambda: shop.condition("smap", "features", "Programmed").get("status") == "True",
+            what="it is as it was",
+        )
         shop.wait_backends(3)
     assert not sent.failures, sent.explain()
 

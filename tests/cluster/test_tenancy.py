@@ -283,7 +283,7 @@ def test_a_missing_secret_is_told_with_the_way_out_and_heals_by_itself(tenants: 
         found.wait_condition("smap/late", "ResolvedRefs", "ConsulRefused")
         for found in (tenants.berry, tenants.apple)
     )
-    assert missing["status"] == unreadable["status"] == "Unknown"
+    assert missing["status"] == unreadable["status"] == "False"
     assert "spec.consul.tokenSecretRef: Secret apple/late does not exist" in missing["message"]
     assert "spec.consul.tokenSecretRef: Secret berry/late" in unreadable["message"]
     assert "the chart's secrets.namespaces has to have berry" in unreadable["message"]

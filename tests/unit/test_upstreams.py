@@ -120,3 +120,86 @@ def test_mappings_that_say_the_same_share_an_upstream():
 def test_an_endpoint_of_a_fallback_is_written_in_one_form():
     found = mapping(fallback=[{"address": "2001:DB8:0::1", "port": 80}])
     assert found.group.fallback == (Endpoint(address="2001:db8::1", port=80),)
+
+
+REFUSED = Observation(error="HTTP 400 no such thing", failing_since=1795331400.0, refused=True)
+SILENT = Observation(error="connection refused", failing_since=1795331400.0)
+
+
+def observed(spec, **found):
+    """Upstream and verdict for these observations of services."""
+    plan = planned(
+        load_balancer=load_balancer(),
+        mappings=[mapping(**spec)],
+        snapshot={ServiceQuery(service=name): seen for name, seen in found.items()},
+    )
+    [upstream], [(_, verdict)] = plan.configuration.upstreams, plan.mappings
+    return upstream, verdict
+
+
+def test_what_consul_refuses_to_tell_of_has_no_instances_and_the_others_are_served():
+    known = Observation(instances=some(2))
+    upstream, verdict = observed({"backends": BOTH}, stable=known, canary=REFUSED)
+    assert [item.address for item in upstream.endpoints] == ["10.0.0.1", "10.0.0.2"]
+    assert (verdict.selection.healthy, verdict.selection.total) == (2, 2)
+    told = verdict.resolved
+    assert (told.status, told.reason) == (Status.FALSE, "ConsulRefused")
+    assert told.message == (
+        "spec.backends: Consul refuses the query for canary since 2026-11-22T07:10:00Z: HTTP 400 "
+        "no such thing; it never answered that; it counts as one without instances; correct the "
+        "backend, or what the token may read; the other backends are served"
+    )
+
+
+def test_a_refusal_is_told_before_that_the_others_are_not_healthy():
+    sick = Observation(instances=(instance(health=Health.CRITICAL),))
+    for spec in ({}, {"health": {"minHealthy": 2}}):
+        upstream, verdict = observed({"backends": BOTH, **spec}, stable=sick, canary=REFUSED)
+        assert upstream.endpoints == ()
+        assert verdict.resolved.reason == "ConsulRefused"
+
+
+def test_when_what_is_not_refused_has_no_instance_the_fallback_is_served():
+    spec = {"backends": BOTH, "fallback": [{"address": "192.0.2.1", "port": 80}]}
+    upstream, _ = observed(spec, stable=Observation(instances=()), canary=REFUSED)
+    assert [item.address for item in upstream.endpoints] == ["192.0.2.1"]
+
+
+def test_what_consul_refuses_is_served_as_it_was_known_last():
+    last = Observation(
+        instances=some(1, first=9), error="HTTP 403 ACL not found", failing_since=1.0, refused=True
+    )
+    upstream, verdict = observed(
+        {"backends": BOTH}, stable=Observation(instances=some(1)), canary=last
+    )
+    assert {item.address: item.weight for item in upstream.endpoints} == {
+        "10.0.0.1": 9,
+        "10.0.0.9": 1,
+    }
+    assert verdict.resolved.status is Status.FALSE
+    assert "nginx keeps the endpoints it has" in verdict.resolved.message
+
+
+def test_while_consul_is_silent_about_one_what_it_refuses_makes_nothing_known():
+    spec = {"backends": [*BOTH, {"service": "third"}]}
+    known = Observation(instances=some(1))
+    upstream, verdict = observed(spec, stable=known, canary=REFUSED, third=SILENT)
+    assert upstream.endpoints is None
+    told = verdict.resolved
+    assert (told.status, told.reason) == (Status.UNKNOWN, "ConsulUnreachable")
+    assert told.message.endswith("nginx keeps what it has of this upstream, or nginx answers 503")
+
+
+def test_when_all_is_refused_nginx_keeps_what_it_has():
+    """A token that went bad with a new operator: what the one before was told is served on."""
+    upstream, verdict = observed({"backends": BOTH}, stable=REFUSED, canary=REFUSED)
+    assert upstream.endpoints is None
+    assert (verdict.resolved.status, verdict.selection) == (Status.FALSE, None)
+
+
+def test_a_refused_backend_of_no_weight_keeps_nobody_waiting():
+    backends = [{"service": "stable"}, {"service": "canary", "weight": 0}]
+    known = Observation(instances=some(1))
+    upstream, verdict = observed({"backends": backends}, stable=known, canary=REFUSED)
+    assert len(upstream.endpoints) == 1
+    assert verdict.resolved.reason == "ConsulRefused"

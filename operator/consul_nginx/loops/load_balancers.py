@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeGuard
 
 from consul_nginx.consul.catalog import Catalog
@@ -40,10 +41,11 @@ from consul_nginx.model.policy import Policy
 from consul_nginx.model.verdict import Condition, accepted
 from consul_nginx.nginx.certificates import certificate_file
 from consul_nginx.nginx.own.choice import Templates, chosen
-from consul_nginx.nginx.render import listener_file, own_file, render
+from consul_nginx.nginx.render import listener_file, own_file, render, served_upstreams
 from consul_nginx.nginx.substitute import Substituted, exchangeable, substitute
 from consul_nginx.plan.acceptance import Acceptance, accept, with_stand_in
 from consul_nginx.plan.authorities import Findings, authorities_of, problems_of_clients
+from consul_nginx.plan.awaiting import awaited, earlier_forms
 from consul_nginx.plan.certificates import Certificates, resolve_certificates, secrets_of
 from consul_nginx.plan.listener_tls import certificate_id
 from consul_nginx.plan.load_balancer import (
@@ -326,23 +328,42 @@ class LoadBalancers:
             for uid, mapping in memory.mappings.items()
             if uid in mappings.raws
         }
-        acceptance = accept(
+        accepting = partial(
+            accept,
             load_balancer=load_balancer,
             mappings=valid,
             remembered=remembered,
             permissions=self._permissions(),
             templates=tuple(one.use for one in templates.in_force),
         )
+        acceptance = accepting()
+        earlier = earlier_forms(acceptance=acceptance, remembered=remembered)
         found = await self._secrets.findings(
             ref, [ObjectRef(namespace=ref.namespace, name=n) for n in secrets_of(load_balancer)]
         )
         findings = {secret.name: finding for secret, finding in found.items()}
-        named = authorities_of(load_balancer=load_balancer, mappings=acceptance.used.values())
+        named = authorities_of(
+            load_balancer=load_balancer,
+            mappings=(*acceptance.used.values(), *earlier.values()),
+        )
         authorities = await self._authorities.findings(ref, named)
-        self._ask(ref, acceptance.queries)
+        queries = acceptance.queries.union(*(form.queries for form in earlier.values()))
+        self._ask(ref, queries)
         await self._catalog.heard(acceptance.queries, patience=FIRST_ANSWER_PATIENCE_S)
         # From here on without a pause: what comes later has it reconciled once more.
-        snapshot = self._snapshot(acceptance.queries, held=memory.state.held)
+        snapshot = self._snapshot(queries, held=memory.state.held)
+        if earlier:
+            acceptance = accepting(
+                awaited=awaited(
+                    load_balancer=load_balancer,
+                    acceptance=acceptance,
+                    earlier=earlier,
+                    snapshot=snapshot,
+                    served=served_upstreams(written.files, layout=Layout()),
+                )
+            )
+            self._ask(ref, acceptance.queries)
+            snapshot = {query: snapshot[query] for query in acceptance.queries}
         marks = _marks(snapshot)
         self._pods[ref] = frozenset(marks)
         return _Gathered(
@@ -444,7 +465,11 @@ class LoadBalancers:
         before = self._programmes.get(ref)
         contained = dict(before.contained) if before is not None else {}
         if bundle.hash == written.hash:
-            metas = [item.meta for item in gathered.mappings if item.listener not in rejected]
+            metas = [
+                item.meta
+                for item in gathered.mappings
+                if item.listener not in rejected and item.meta.uid not in plan.awaiting
+            ]
             if gathered.accepted.is_true and not rejected and not problems:
                 metas.append(gathered.load_balancer.meta)
             contained = {
@@ -499,9 +524,10 @@ def _to_remember(
     proven: Mapping[str, str] | None,
     held: Mapping[str, Recollection],
 ) -> State:
-    """What is accepted now, and for the rest what was remembered of it."""
+    """What is accepted and served now, and for the rest what was remembered of it."""
     before = gathered.memory.state
     accepted_uids = {m.meta.uid for m, verdict in plan.mappings if verdict.accepted.is_true}
+    accepted_uids -= plan.awaiting.keys()
     return State(
         held=held,
         proven=before.proven if proven is None else proven,

@@ -38,12 +38,14 @@ def layer_of(listener: Listener) -> Layer:
 class Upstream:
     """A group of endpoints, and how they share what comes.
 
-    ``endpoints`` is None when Consul has not answered yet: nginx then keeps what it has.
+    ``endpoints`` is None when Consul has not answered yet: nginx then keeps what it has, or is told
+    of the ``fallback`` when it has nothing.
     """
 
     id: str
     layer: Layer
     endpoints: tuple[Endpoint, ...] | None
+    fallback: tuple[Endpoint, ...] = ()
     encrypted: bool = False
     balancing: Balancing = field(default_factory=Balancing)
     health: Health = field(default_factory=Health)

@@ -97,6 +97,16 @@ def _endpoints_file(upstream: Upstream) -> str:
     return f"{ENDPOINTS_PREFIX}{upstream.id}.conf"
 
 
+def served_upstreams(files: Mapping[str, str], *, layout: Layout) -> frozenset[str]:
+    """Ids of the upstreams that have a server in ``files``, other than none of ours."""
+    nobody = {_nobody(layer, layout=layout) for layer in Layer}
+    return frozenset(
+        name.removeprefix(ENDPOINTS_PREFIX).removesuffix(".conf")
+        for name, text in files.items()
+        if name.startswith(ENDPOINTS_PREFIX) and text not in nobody
+    )
+
+
 def _kept(*, upstream: Upstream, previous: Mapping[str, str]) -> str | None:
     if upstream.endpoints is not None:
         return None
@@ -166,18 +176,21 @@ def _zone_kilobytes(servers: int) -> int:
 
 
 def _endpoints(*, upstream: Upstream, layout: Layout) -> str:
+    return _servers(upstream) or _nobody(upstream.layer, layout=layout)
+
+
+def _nobody(layer: Layer, *, layout: Layout) -> str:
     """Of an upstream without endpoints: a server of ours that says so, or none that is up."""
-    if not upstream.endpoints:
-        if upstream.layer is Layer.STREAM:
-            return "server 127.0.0.1:1 down;\n"
-        return f"server unix:{tokens.pod_path(layout.unavailable_socket)};\n"
-    return _servers(upstream)
+    if layer is Layer.STREAM:
+        return "server 127.0.0.1:1 down;\n"
+    return f"server unix:{tokens.pod_path(layout.unavailable_socket)};\n"
 
 
 @by_identity
 def _servers(upstream: Upstream) -> str:
     limits = balancing.limits(upstream)
-    return "".join(_server(endpoint, limits=limits) for endpoint in upstream.endpoints or ())
+    served = upstream.fallback if upstream.endpoints is None else upstream.endpoints
+    return "".join(_server(endpoint, limits=limits) for endpoint in served)
 
 
 def _server(endpoint: Endpoint, *, limits: tokens.Token) -> str:

@@ -6,7 +6,7 @@ listener, or all of a TCP or UDP listener.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -52,12 +52,14 @@ class Claim:
 class Acceptance:
     """The verdict on every mapping, and by uid the earlier forms that stand in for rejected ones.
 
-    ``used`` has the forms that are served, by uid.
+    ``used`` has the forms that are served, by uid; ``awaiting`` those that are accepted, and in
+    whose place an earlier form is used until they can be served.
     """
 
     verdicts: tuple[tuple[ServiceMapping, Condition], ...]
     stand_ins: Mapping[str, ServiceMapping]
     used: Mapping[str, ServiceMapping]
+    awaiting: Mapping[str, ServiceMapping]
 
     @property
     def queries(self) -> frozenset[ServiceQuery]:
@@ -65,7 +67,8 @@ class Acceptance:
 
         Whoever may not map a service must neither hear of its instances nor take up connections.
         """
-        return frozenset(query for mapping in self.used.values() for query in mapping.queries)
+        asking = (*self.used.values(), *self.awaiting.values())
+        return frozenset(query for mapping in asking for query in mapping.queries)
 
 
 def accept(
@@ -75,6 +78,7 @@ def accept(
     remembered: Mapping[str, ServiceMapping] = _NOTHING,
     permissions: Permissions = _EVERYTHING,
     templates: tuple[TemplateUse, ...] = (),
+    awaited: Collection[str] = (),
 ) -> Acceptance:
     """Go through the mappings by age: who comes first has what it claims.
 
@@ -82,7 +86,8 @@ def accept(
     accepted form of mappings that still exist, those that are invalid now included; one whose
     mapping is rejected is tried in the same place of the row. All of them are bound to
     ``load_balancer`` (``bound``). ``templates`` are those in force, which leave nothing of their
-    listeners to mappings.
+    listeners to mappings. ``awaited`` are uids of mappings that can't be served in their present
+    form yet (``awaited`` in ``awaiting.py``): the remembered one is used, and claims what it did.
     """
     by_name = {listener.name: listener for listener in load_balancer.listeners}
     owners: dict[Claim, ObjectRef] = {}
@@ -108,6 +113,7 @@ def accept(
     verdicts: list[tuple[ServiceMapping, Condition]] = []
     stand_ins: dict[str, ServiceMapping] = {}
     used: dict[str, ServiceMapping] = {}
+    awaiting: dict[str, ServiceMapping] = {}
     present = {mapping.meta.uid: mapping for mapping in mappings}
     for uid, _ in sorted({**remembered, **present}.items(), key=lambda item: _age(item[1])):
         if (mapping := present.get(uid)) is not None:
@@ -115,13 +121,17 @@ def accept(
             verdicts.append((mapping, objection or accepted()))
             if objection is None:
                 used[uid] = mapping
-        stand_in = remembered.get(uid) if uid not in used else None
-        if stand_in and not objection_to(stand_in):
-            used[uid] = stand_ins[uid] = stand_in
+        earlier = remembered.get(uid) if uid not in used or uid in awaited else None
+        if earlier and not objection_to(earlier):
+            if uid in used:
+                awaiting[uid] = used[uid]
+            else:
+                stand_ins[uid] = earlier
+            used[uid] = earlier
         if (served := used.get(uid)) is not None:
             claimed = claims(mapping=served, listener=by_name[served.listener])
             owners.update(dict.fromkeys(claimed, served.meta.ref))
-    return Acceptance(verdicts=tuple(verdicts), stand_ins=stand_ins, used=used)
+    return Acceptance(verdicts=tuple(verdicts), stand_ins=stand_ins, used=used, awaiting=awaiting)
 
 
 def claims(*, mapping: ServiceMapping, listener: Listener) -> list[Claim]:

@@ -20,9 +20,14 @@ from consul_nginx.plan.survey import NONE_GONE, Candidate, GonePods, survey
 
 RAMP_STEPS = 4
 
+_NOBODY = EndpointSelection(endpoints=(), total=0)
+
 
 class Outcome(Enum):
-    """What a group is served by; ``UNKNOWN``: nobody can tell yet, nginx keeps what it has."""
+    """What a group is served by; ``UNKNOWN``: nobody can tell yet, nginx keeps what it has.
+
+    See ``is_unknown``.
+    """
 
     HEALTHY = auto()
     KEPT = auto()
@@ -74,10 +79,11 @@ def decide(
         survey(item, backend=backend, warning=policy.warning, gone=gone)
         for backend, item in enumerate(believed)
     ]
-    sharing = [found for found, weight in zip(surveys, weights, strict=True) if weight]
-    if any(found is None for found in sharing):
+    unknown = is_unknown(observations=observations, weights=weights)
+    if unknown:
         choice = _Choice(Decision(outcome=Outcome.UNKNOWN, selections=()), ())
     else:
+        sharing = [found for found, weight in zip(surveys, weights, strict=True) if weight]
         candidates = [one for found in sharing if found for one in found.candidates]
         choice = _choose(candidates, policy=policy, now=now)
     served: dict[int, dict[tuple[str, int], Endpoint]] = {}
@@ -91,11 +97,27 @@ def decide(
     return replace(
         choice.decision,
         selections=tuple(
-            found and found.selection(tuple(served.get(backend, {}).values()))
-            for backend, found in enumerate(surveys)
+            found.selection(tuple(served.get(backend, {}).values()))
+            if found is not None
+            else _NOBODY
+            if item.refused and not unknown
+            else None
+            for backend, (found, item) in enumerate(zip(surveys, believed, strict=True))
         ),
         again=_earliest([choice.decision.again, *ends]),
     )
+
+
+def is_unknown(*, observations: Sequence[Observation], weights: Sequence[int]) -> bool:
+    """Whether nobody can tell yet whom a group is served by.
+
+    A backend for which Consul is silent may have any instances. One that Consul refuses to tell of
+    has none for now, if there are others: a group of nothing else may have been answered before
+    this process began, with a token that was right then.
+    """
+    sharing = [item for item, weight in zip(observations, weights, strict=True) if weight]
+    never = [item for item in sharing if item.instances is None]
+    return any(not item.refused for item in never) or 0 < len(never) == len(sharing)
 
 
 def _believed(observation: Observation, *, policy: HealthPolicy, now: float) -> Observation:

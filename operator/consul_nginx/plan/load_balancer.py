@@ -80,7 +80,8 @@ class MappingVerdict:
 class Plan:
     """What nginx should be, and the verdict on every mapping that names this LoadBalancer.
 
-    ``stand_ins`` has, by uid, the earlier forms that are served for rejected mappings. ``kept``
+    ``stand_ins`` has, by uid, the earlier forms that are served for rejected mappings, ``awaiting``
+    the present forms of those that are accepted and not served yet (``Acceptance``). ``kept``
     are queries of which instances are served that are not healthy. At ``again``, in seconds since
     the epoch, the plan is another one though nothing changed.
     """
@@ -88,6 +89,7 @@ class Plan:
     configuration: Configuration
     mappings: tuple[tuple[ServiceMapping, MappingVerdict], ...]
     stand_ins: Mapping[str, ServiceMapping]
+    awaiting: Mapping[str, ServiceMapping]
     kept: frozenset[ServiceQuery]
     again: float | None
 
@@ -115,7 +117,9 @@ def plan_load_balancer(
     used = tuple(acceptance.used.values())
     decisions = {
         group: decide_group(group=group, snapshot=snapshot, gone=gone, now=now)
-        for group in {group for item in used for group in item.groups}
+        for group in {
+            group for item in (*used, *acceptance.awaiting.values()) for group in item.groups
+        }
     }
     again = [item.health.again for item in decisions.values() if item.health.again is not None]
     return Plan(
@@ -158,6 +162,7 @@ def plan_load_balancer(
             for mapping, condition in acceptance.verdicts
         ),
         stand_ins=acceptance.stand_ins,
+        awaiting=acceptance.awaiting,
         kept=frozenset(
             query
             for group, decision in decisions.items()
@@ -213,6 +218,19 @@ def _verdict(
     served = acceptance.used.get(mapping.meta.uid)
     if served is None:
         return MappingVerdict(accepted=condition, resolved=not_asked())
+    awaiting = acceptance.awaiting.get(mapping.meta.uid)
+    if awaiting is not None:
+        told = [
+            resolved(
+                part=part,
+                layer=layer_of(listeners[awaiting.listener]),
+                snapshot=snapshot,
+                decision=decisions[part.group],
+                earlier=served.meta.generation,
+            )
+            for part in awaiting.parts
+        ]
+        return MappingVerdict(accepted=condition, resolved=together(told))
     stand_in = acceptance.stand_ins.get(mapping.meta.uid)
     accepted = with_stand_in(condition, stand_in.meta.generation if stand_in else None)
     if served.group is None:

@@ -38,13 +38,27 @@ def answered_by_nginx() -> Condition:
 _WORST_FIRST = {Status.UNKNOWN: 0, Status.FALSE: 1, Status.TRUE: 2}
 
 
-def resolved(*, part: Part, layer: Layer, snapshot: Snapshot, decision: GroupDecision) -> Condition:
+def resolved(
+    *,
+    part: Part,
+    layer: Layer,
+    snapshot: Snapshot,
+    decision: GroupDecision,
+    earlier: int | None = None,
+) -> Condition:
     """What is said of one of a mapping's groups: of its backends, the worst of several first.
 
-    When these can be told, and are not healthy enough together, that is what counts.
+    When these can be told, and are not healthy enough together, that is what counts. ``earlier`` is
+    the generation that is served until this one can be.
     """
     group = part.group
     without = "the fallback is served" if group.fallback else _WITHOUT_ENDPOINTS[layer]
+    unknown = decision.health.outcome is Outcome.UNKNOWN
+    meanwhile = (
+        f"nginx keeps what it has of this upstream, or {without}"
+        if earlier is None
+        else f"generation {earlier}, which was served before, is served on"
+    )
     # A group has its backends in an order of its own: the service says which of several it is.
     field = f"{part.place}.backends{'[0].service' if len(group.queries) == 1 else ''}"
     found = [
@@ -54,13 +68,14 @@ def resolved(*, part: Part, layer: Layer, snapshot: Snapshot, decision: GroupDec
             observation=snapshot.get(query, UNKNOWN),
             selection=decision.selections[query],
             without=without,
+            meanwhile=meanwhile if unknown else None,
             policy=group.policy,
         )
         for query in group.queries
     ]
-    worst = min(found, key=lambda item: _WORST_FIRST[item.status])
-    served = [item for item in found if item.is_true]
-    if worst.status is not Status.UNKNOWN:
+    worst = min(found, key=_badness)
+    served = [] if unknown else [item for item in found if item.is_true]
+    if worst.status is not Status.UNKNOWN and not _is_refusal(worst):
         ailing = _ailing(group=group, decision=decision.health, without=without)
         if ailing is not None:
             return ailing
@@ -78,11 +93,19 @@ def together(told: Sequence[Condition]) -> Condition:
     """The condition of a mapping: that of its groups, the worst first, and all that is amiss."""
     if len(told) == 1:
         return told[0]
-    worst = min(told, key=lambda item: _WORST_FIRST[item.status])
+    worst = min(told, key=_badness)
     others = [item for item in told if item is not worst and item.is_true == worst.is_true]
     return condition(
         worst.status, worst.reason, "; ".join(item.message for item in (worst, *others))
     )
+
+
+def _badness(found: Condition) -> tuple[int, bool]:
+    return _WORST_FIRST[found.status], not _is_refusal(found)
+
+
+def _is_refusal(found: Condition) -> bool:
+    return found.reason == "ConsulRefused"
 
 
 def _ailing(*, group: BackendGroup, decision: Decision, without: str) -> Condition | None:
@@ -113,23 +136,35 @@ def _resolved(
     observation: Observation,
     selection: EndpointSelection | None,
     without: str,
+    meanwhile: str | None,
     policy: HealthPolicy,
 ) -> Condition:
-    """That of one backend; ``selection`` is None when Consul never answered."""
+    """That of one backend; ``selection`` is None when Consul never answered.
+
+    ``meanwhile`` is what is served while the group's endpoints are unknown, None: they are known.
+    """
     if observation.error is not None:
-        served = "nginx keeps the endpoints it has, but for Pods that are gone"
-        if selection is None:
-            served = (
-                f"it never answered that; nginx keeps what it has of this upstream, or {without}"
-            )
+        served = (
+            "nginx keeps the endpoints it has, but for Pods that are gone"
+            if observation.instances is not None
+            else f"it never answered that; {meanwhile or 'it counts as one without instances'}"
+        )
         failed = (
             f"for {query} since {_time(observation.failing_since)}: {observation.error}; {served}"
         )
         if observation.refused:
-            return condition(Status.UNKNOWN, "ConsulRefused", f"Consul refuses the query {failed}")
+            return condition(
+                Status.FALSE,
+                "ConsulRefused",
+                f"{field}: Consul refuses the query {failed}; correct the backend, or what the "
+                "token may read",
+            )
         return condition(Status.UNKNOWN, "ConsulUnreachable", f"Consul does not answer {failed}")
     if selection is None:
-        return condition(Status.UNKNOWN, "Pending", f"Consul has not answered for {query} yet")
+        served = f"; {meanwhile}" if meanwhile is not None else ""
+        return condition(
+            Status.UNKNOWN, "Pending", f"Consul has not answered for {query} yet{served}"
+        )
     dropped = "".join(
         f"; {item.count} dropped: {item.reason}, such as {item.first}" for item in selection.dropped
     )

@@ -141,6 +141,7 @@ def _made(*, group: BackendGroup, layer: Layer, selections: Selections) -> Upstr
         id=upstream_id(group, layer),
         layer=layer,
         endpoints=found,
+        fallback=group.fallback,
         encrypted=group.protocol.is_tls,
         balancing=group.balancing,
         health=group.health,
