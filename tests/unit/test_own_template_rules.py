@@ -25,7 +25,6 @@ from consul_nginx.model.policy import Policy, TemplateRule
 from consul_nginx.model.template import OwnText, TemplateProblem
 from consul_nginx.nginx.own.choice import chosen
 from consul_nginx.nginx.render import own_file, render
-from consul_nginx.nginx.substitute import Refused
 from consul_nginx.plan.own_templates import answer, bound_question, conditions, uses, waiting
 from consul_nginx.plan.permissions import readable_prefixes, template_objection
 from consul_nginx.resources.base import Invalid
@@ -115,13 +114,16 @@ def test_a_template_that_never_had_a_text_leaves_its_listener_to_mappings():
     assert (before.in_force, before.problems) == ((failed,), (failed,))
 
 
+FELL_BACK = "nginx: unknown directive; without it, what nginx ran before is served on"
+
+
 def test_what_nginx_refuses_at_first_leaves_the_listener_to_mappings_too():
     edge = balancer()
     [one] = own(edge, text="nonsense;\n")
     file = own_file(one.use.id)
-    refused = {file: Refused(text="nonsense;\n", message="nginx: unknown directive")}
+    refused = {file: {"nonsense;\n": "nginx: unknown directive"}}
     first = chosen(own=[one], written={file}, refused=refused, proven=())
-    assert (first.in_force, first.refused) == ((), {"http": "nginx: unknown directive"})
+    assert (first.in_force, first.refused) == ((), {"http": FELL_BACK})
     later = chosen(own=[one], written={file}, refused=refused, proven={file})
     assert (later.in_force, later.refused) == ((one,), {})
     [edited] = own(edge, text="server { listen 80; }\n")

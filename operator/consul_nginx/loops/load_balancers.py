@@ -69,8 +69,9 @@ class Programme:
 
     ``accepted`` is the verdict on the LoadBalancer itself: when it is a rejection, an earlier form
     of it was planned; ``load_balancer`` is the form that was. ``contained`` says for each object,
-    by uid, its generation and the first revision with it. ``rejected`` has the listeners that nginx
-    refused, and why; ``templates`` what keeps templates from having a text.
+    by uid, its generation and the first revision with it. ``proven`` is what nginx ran of its files
+    before (``State``). ``rejected`` has the listeners that nginx refused, and why; ``templates``
+    what keeps templates from having a text.
     """
 
     accepted: Condition
@@ -79,6 +80,7 @@ class Programme:
     plan: Plan
     paused: bool
     bundle: Bundle
+    proven: Mapping[str, str]
     rejected: Mapping[str, str]
     templates: tuple[Condition, ...]
     revision: int
@@ -186,7 +188,7 @@ class LoadBalancers:
         """All pods run what ``programme`` told them; it is ignored when it is not the last one."""
         if self._programmes.get(ref) is not programme:
             return
-        structure = exchangeable(programme.bundle.files)
+        structure = exchangeable(programme.bundle.files, before=programme.proven)
         if self._proven.get(ref) != structure:
             self._proven[ref] = structure
             self._batcher.changed(ref)
@@ -237,6 +239,7 @@ class LoadBalancers:
             authorities=gathered.authorities,
             own=gathered.templates.in_force,
         )
+        proven = self._proven.get(ref, gathered.memory.state.proven)
         holding = hold(
             observations=gathered.snapshot,
             kept=plan.kept,
@@ -248,20 +251,22 @@ class LoadBalancers:
                 configuration=plan.configuration, layout=Layout(), previous=gathered.written.files
             ),
             refused=self._refused.refused(ref),
-            proven=self._proven.get(ref, gathered.memory.state.proven),
+            proven=proven,
         )
         if gathered.load_balancer.paused:
             self._remember(
-                gathered=gathered, plan=plan, substituted=substituted, written=gathered.written
+                gathered=gathered,
+                plan=plan,
+                proven=proven,
+                substituted=substituted,
+                written=gathered.written,
             )
             return None
         # Standbys come to here: when one of them begins to lead, it knows everything already.
         self._lead.require()
         await self._memory.keep(
             load_balancer=gathered.load_balancer,
-            state=_to_remember(
-                gathered=gathered, plan=plan, proven=self._proven.get(ref), held=holding.held
-            ),
+            state=_to_remember(gathered=gathered, plan=plan, proven=proven, held=holding.held),
             before=gathered.memory,
         )
         written = await self._bundles.write(
@@ -271,7 +276,9 @@ class LoadBalancers:
         )
         if written is not gathered.written:
             self._batcher.wrote(ref, written.size)
-        self._remember(gathered=gathered, plan=plan, substituted=substituted, written=written)
+        self._remember(
+            gathered=gathered, plan=plan, proven=proven, substituted=substituted, written=written
+        )
         settled = await self._children.apply(gathered.load_balancer, secrets=gathered.readable)
         return _soonest(
             self._refused.next_try(ref) if settled else CHILDREN_NOT_SETTLED_S,
@@ -446,7 +453,13 @@ class LoadBalancers:
         self._catalog.watch_only(set().union(*self._queries.values()))
 
     def _remember(
-        self, *, gathered: _Gathered, plan: Plan, substituted: Substituted, written: Written
+        self,
+        *,
+        gathered: _Gathered,
+        plan: Plan,
+        proven: Mapping[str, str],
+        substituted: Substituted,
+        written: Written,
     ) -> None:
         ref, bundle = gathered.load_balancer.meta.ref, substituted.bundle
         rejected = {
@@ -487,6 +500,7 @@ class LoadBalancers:
             certificates=gathered.certificates,
             plan=plan,
             bundle=bundle,
+            proven=proven,
             rejected=rejected,
             templates=problems,
             paused=gathered.load_balancer.paused,
@@ -521,7 +535,7 @@ def _to_remember(
     *,
     gathered: _Gathered,
     plan: Plan,
-    proven: Mapping[str, str] | None,
+    proven: Mapping[str, str],
     held: Mapping[str, Recollection],
 ) -> State:
     """What is accepted and served now, and for the rest what was remembered of it."""
@@ -530,7 +544,7 @@ def _to_remember(
     accepted_uids -= plan.awaiting.keys()
     return State(
         held=held,
-        proven=before.proven if proven is None else proven,
+        proven=proven,
         # What is odd about them is found again, and would be news at each comparison.
         certificates={
             name: replace(item, remarks=()) for name, item in gathered.certificates.usable.items()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from consul_nginx.model.bundle import MAIN_FILE, Bundle
 from consul_nginx.model.secret_files import CERTIFICATE_PREFIX, NO_CERTIFICATE
 
 LISTENER_PREFIX = "listener-"
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 _UPSTREAM = re.compile(r"\bu_[0-9a-f]{16}\b", re.ASCII)
 _CERTIFICATE = re.compile(rf"\b{CERTIFICATE_PREFIX}[0-9a-f]{{16}}\.conf\b", re.ASCII)
@@ -18,44 +21,45 @@ _VARIABLE = re.compile(r"\$\{?(cors_[a-z]+_[0-9a-f]{16}|preflight)\b", re.ASCII)
 _DEFINED = re.compile(r"^upstream (u_[0-9a-f]{16}) \{", re.ASCII | re.MULTILINE)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Refused:
-    """A listener's or certificate's file as nginx refused it, and why in nginx's own words."""
-
-    text: str
-    message: str
+# By file of a listener or certificate, its texts that nginx refused, each with nginx's own words.
+RefusedTexts = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Substituted:
-    """The bundle to write, and by file why it is not what was rendered."""
+    """The bundle to write, and by file why it is not what was rendered, and what is served."""
 
     bundle: Bundle
     reasons: Mapping[str, str]
 
 
-def exchangeable(files: Mapping[str, str]) -> dict[str, str]:
-    """The files that can take the place of what nginx refuses: those of listeners, certificates."""
+def exchangeable(
+    files: Mapping[str, str], *, before: Mapping[str, str] = _NOTHING
+) -> dict[str, str]:
+    """The files that can take the place of what nginx refuses: those of listeners, certificates.
+
+    One that was left out proves nothing: it is as it was ``before``.
+    """
     return {
-        name: text
+        name: before.get(name, text) if text == _left_out(name) else text
         for name, text in files.items()
-        if name.startswith((LISTENER_PREFIX, CERTIFICATE_PREFIX))
+        if _left_out(name) is not None
     }
 
 
-def substitute(
-    *, bundle: Bundle, refused: Mapping[str, Refused], proven: Mapping[str, str]
-) -> Substituted:
+def substitute(*, bundle: Bundle, refused: RefusedTexts, proven: Mapping[str, str]) -> Substituted:
     """Exchange each listener and certificate that nginx refused, while it is rendered the same.
 
-    In its place comes what nginx ran before (``proven``); one that it never ran is left out. Where
-    an earlier one needs upstreams, files or variables that are gone, nothing is exchanged at all:
-    the agents then keep the whole bundle that they run.
+    In its place comes what nginx ran before (``proven``); one that it never ran, or refuses now as
+    well, is left out. So no file has more than three texts that are tried. Where an earlier one
+    needs upstreams, files or variables that are gone, nothing is exchanged at all: the agents then
+    keep the whole bundle that they run.
     """
     exchanged = {
-        name: proven.get(name, left_out)
-        for name, file in refused.items()
-        if (left_out := _left_out(name)) is not None and bundle.files.get(name) == file.text
+        name: instead
+        for name, texts in refused.items()
+        if bundle.files.get(name) in texts
+        and (instead := _instead(name, refused=texts, proven=proven)) is not None
     }
     defined = {found for text in bundle.files.values() for found in _DEFINED.findall(text)}
     defined |= set(_VARIABLE.findall(bundle.files[MAIN_FILE]))
@@ -69,8 +73,34 @@ def substitute(
         return Substituted(bundle=bundle, reasons={})
     return Substituted(
         bundle=Bundle.of({**bundle.files, **exchanged}, secrets=bundle.secrets),
-        reasons={name: refused[name].message for name in exchanged},
+        reasons={
+            name: _reason(name, rendered=bundle.files[name], refused=refused[name], proven=proven)
+            for name in exchanged
+        },
     )
+
+
+def _instead(name: str, *, refused: Mapping[str, str], proven: Mapping[str, str]) -> str | None:
+    """What to try in the place of a file; None: there is nothing."""
+    left_out = _left_out(name)
+    if left_out is None:
+        return None
+    candidates = (proven.get(name, left_out), left_out)
+    return next((text for text in candidates if text not in refused), None)
+
+
+def _reason(
+    name: str, *, rendered: str, refused: Mapping[str, str], proven: Mapping[str, str]
+) -> str:
+    before = proven.get(name, "")
+    if before in ("", NO_CERTIFICATE):
+        return f"{refused[rendered]}; it is left out"
+    if before in refused:
+        return (
+            f"{refused[rendered]}; what nginx ran of it before is refused as well: "
+            f"{refused[before]}; it is left out"
+        )
+    return f"{refused[rendered]}; what nginx ran of it before is served on"
 
 
 def _left_out(name: str) -> str | None:

@@ -119,7 +119,7 @@ def rejected_by_nginx(message: str) -> Condition:
         type="Programmed",
         status=Status.FALSE,
         reason="Rejected",
-        message=f"{message}; what nginx ran of it before is served on, and all the rest",
+        message=f"{message}; all the rest is served",
     )
 
 

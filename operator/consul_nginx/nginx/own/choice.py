@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from consul_nginx.model.template import OwnText
 from consul_nginx.nginx.render import own_file
-from consul_nginx.nginx.substitute import Refused
+from consul_nginx.nginx.substitute import RefusedTexts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ def chosen(
     *,
     own: Collection[OwnText],
     written: Collection[str],
-    refused: Mapping[str, Refused],
+    refused: RefusedTexts,
     proven: Collection[str],
 ) -> Templates:
     """``written`` and ``proven`` are names of files: of the bundle written last, and of the last
@@ -36,10 +36,10 @@ def chosen(
     A listener whose template never worked must not lose what it served before it had one.
     """
     hopeless = {
-        one.use: refused[file].message
+        one.use: f"{refused[file][one.text]}; without it, what nginx ran before is served on"
         for one in own
-        if (file := own_file(one.use.id)) in refused
-        and one.text == refused[file].text
+        if one.text is not None
+        and one.text in refused.get(file := own_file(one.use.id), {})
         and file not in proven
     }
     return Templates(
