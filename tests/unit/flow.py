@@ -117,7 +117,7 @@ class Flow:
             policy=Policy(),
             own_templates=NoTemplates(),
             nginx_image=NginxImage(name="nginx", pull_secrets=()),
-            gone=lambda _: NONE_GONE,
+            gone=lambda _, __: NONE_GONE,
             clock=lambda: self.now,
         )
         for raw in self._raws:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from consul_nginx.loops.brake import CONFIRM_S, FREE, REMEMBER_S, Brake
-from consul_nginx.loops.gone import gone_pods
+from consul_nginx.loops.gone import Gone
 from consul_nginx.loops.pods import Pods, Raw
 from consul_nginx.model.consul import PodMark
 from consul_nginx.model.kubernetes import ObjectRef
@@ -253,6 +253,11 @@ def mark(name: str, *, cluster: str = "c", namespace: str = "shop") -> PodMark:
     return PodMark(cluster=cluster, namespace=namespace, uid=f"uid-{name}")
 
 
+def gone(pods: Pods, *marks: PodMark, by: Gone | None = None, edge: str = "edge") -> GonePods:
+    ref = ObjectRef(namespace="shop", name=edge)
+    return (by or Gone(pods=pods)).of(ref, marks=marks, cluster="c")
+
+
 def test_of_the_pods_that_instances_name_those_are_gone_that_ended_or_that_a_list_lacks(
     pods: Pods,
 ) -> None:
@@ -260,26 +265,70 @@ def test_of_the_pods_that_instances_name_those_are_gone_that_ended_or_that_a_lis
     pods.put(raw("ended"))
     pods.remove(raw("ended"))
     marks = [mark("lives"), mark("ended"), mark("unseen")]
-    assert gone_pods(marks=marks, cluster="c", pods=pods) == GonePods(
-        ended=frozenset({"uid-ended"})
-    ), "nothing was listed"
+    assert gone(pods, *marks) == GonePods(ended=frozenset({"uid-ended"})), "nothing was listed"
     pods.listed(uids={"uid-lives"}, version=1, namespace="shop")
-    assert gone_pods(marks=marks, cluster="c", pods=pods) == GonePods(
-        ended=frozenset({"uid-ended", "uid-unseen"})
-    )
+    assert gone(pods, *marks) == GonePods(ended=frozenset({"uid-ended", "uid-unseen"}))
+
+
+def marks_of(*names: str) -> frozenset[str]:
+    return frozenset(mark(name).uid for name in names)
+
+
+UNSEEN = [f"unseen-{number}" for number in range(2 * FREE)]
 
 
 def test_many_that_a_list_lacks_are_doubted(pods: Pods) -> None:
     pods.put(raw("lives"))
     pods.listed(uids={"uid-lives"}, version=1, namespace="shop")
-    unseen = [mark(f"unseen-{number}") for number in range(FREE + 1)]
-    found = gone_pods(marks=[mark("lives"), *unseen], cluster="c", pods=pods)
-    assert found == GonePods(missing=frozenset(item.uid for item in unseen))
+    names = UNSEEN[: FREE + 1]
+    assert gone(pods, *map(mark, ["lives", *names])) == GonePods(missing=marks_of(*names))
+
+
+def test_a_few_that_one_list_lacks_after_the_other_are_doubted_too(pods: Pods) -> None:
+    """The registrar's brake holds them: those whom Consul calls healthy must be served on."""
+    for name in UNSEEN:
+        pods.put(raw(name))
+    clock = Clock()
+    known = Gone(pods=pods, clock=lambda: clock.now)
+    first, then = UNSEEN[:FREE], UNSEEN[FREE:]
+    pods.listed(uids=marks_of(*then), version=2, namespace=None)
+    assert gone(pods, *map(mark, UNSEEN), by=known) == GonePods(ended=marks_of(*first))
+    clock.now += 60
+    pods.listed(uids=set(), version=3, namespace=None)
+    assert gone(pods, *map(mark, then), by=known) == GonePods(missing=marks_of(*then))
+    assert gone(pods, *map(mark, then), by=known, edge="other") == GonePods(
+        ended=marks_of(*then)
+    ), "what is missing is counted of each LoadBalancer's own"
+    clock.now += REMEMBER_S
+    assert gone(pods, *map(mark, then), by=known) == GonePods(ended=marks_of(*then))
+
+
+def test_what_two_lists_more_lack_is_gone_and_whoever_is_seen_again_is_not(pods: Pods) -> None:
+    clock = Clock()
+    known = Gone(pods=pods, clock=lambda: clock.now)
+    assert not known.misses
+    pods.listed(uids=set(), version=1, namespace="shop")
+    assert gone(pods, *map(mark, UNSEEN), by=known).missing == marks_of(*UNSEEN)
+    assert known.misses
+    pods.put(raw(UNSEEN[0], version=9))
+    for version in (2, 3):
+        clock.now += CONFIRM_S
+        pods.listed(uids=set(), version=version, namespace="shop")
+    found = gone(pods, *map(mark, UNSEEN), by=known)
+    assert found == GonePods(ended=marks_of(*UNSEEN[1:]))
+
+
+def test_a_load_balancer_of_which_nobody_asks_any_more_is_forgotten(pods: Pods) -> None:
+    clock = Clock()
+    known = Gone(pods=pods, clock=lambda: clock.now)
+    pods.listed(uids=set(), version=1, namespace="shop")
+    gone(pods, *map(mark, UNSEEN), by=known)
+    clock.now += REMEMBER_S
+    assert not known.misses
 
 
 def test_pods_of_other_clusters_and_of_namespaces_that_are_not_listed_can_not_be_known(
     pods: Pods,
 ) -> None:
     pods.listed(uids=set(), version=1, namespace="shop")
-    marks = [mark("a", cluster="other"), mark("b", namespace="blog")]
-    assert gone_pods(marks=marks, cluster="c", pods=pods) == NONE_GONE
+    assert gone(pods, mark("a", cluster="other"), mark("b", namespace="blog")) == NONE_GONE

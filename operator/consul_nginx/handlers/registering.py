@@ -18,7 +18,7 @@ from consul_nginx.kube.identity import cluster_identity
 from consul_nginx.loops.comparison import Comparison
 from consul_nginx.loops.drift import DriftWatch
 from consul_nginx.loops.events import Events
-from consul_nginx.loops.gone import gone_pods
+from consul_nginx.loops.gone import Gone
 from consul_nginx.loops.lead import Lead
 from consul_nginx.loops.namespaces import Namespaces
 from consul_nginx.loops.pacing import Pacer
@@ -32,6 +32,7 @@ from consul_nginx.loops.wishes import Wishes
 from consul_nginx.loops.worker import work
 from consul_nginx.metrics import REGISTRATION_AGE, REGISTRATIONS, REJECTED_ANNOTATIONS
 from consul_nginx.model.consul import PodMark
+from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.model.registration import Mode, Place
 from consul_nginx.plan.survey import NONE_GONE, GonePods
 from consul_nginx.registrar.pod import parse_pod
@@ -52,7 +53,8 @@ class Registering:
     """The registrar, and the feed of Pods.
 
     ``namespaces`` are the only ones whose Pods may be read; empty: all. ``pod_fate`` is called with
-    the UID of each Pod that comes or is gone, ``pods_known`` once all are known.
+    the UID of each Pod that comes or is gone, ``pods_known`` once all are known, and when more is
+    of those that are missing.
     """
 
     def __init__(
@@ -80,6 +82,8 @@ class Registering:
         )
         self._pods = Pods(parse=parse_pod, changed=Pacer(queue=self._queue).changed)
         self._pods.subscribe(pod_fate)
+        self._gone = Gone(pods=self._pods)
+        self._pods.subscribe_lists(self._listed)
         self._relist = Relist(
             take=PodLists(kube=kube, pods=self._pods, namespaces=namespaces).take,
             what="Pods",
@@ -100,11 +104,17 @@ class Registering:
         """Another replica wrote meanwhile, or will from here on."""
         self._led_anew()
 
-    def gone(self, marks: Collection[PodMark]) -> GonePods:
-        """Those of the Pods that instances name which are gone; none before all are known."""
+    def gone(self, load_balancer: ObjectRef, marks: Collection[PodMark]) -> GonePods:
+        """Those of the Pods that a LoadBalancer's instances name which are gone; none before all
+        are known.
+        """
         if not self._cluster:
             return NONE_GONE
-        return gone_pods(marks=marks, cluster=self._cluster, pods=self._pods)
+        return self._gone.of(load_balancer, marks=marks, cluster=self._cluster)
+
+    def _listed(self, _: str | None) -> None:
+        if self._gone.misses:
+            self._pods_known()
 
     async def pods_known(self, *, patience: float) -> None:
         """Wait until all Pods are known, at most ``patience`` seconds."""

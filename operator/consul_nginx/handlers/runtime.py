@@ -159,7 +159,9 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
             nginx_image=NginxImage(
                 name=settings.nginx_image, pull_secrets=settings.nginx_image_pull_secrets
             ),
-            gone=lambda marks: NONE_GONE if registering is None else registering.gone(marks),
+            gone=lambda ref, marks: (
+                NONE_GONE if registering is None else registering.gone(ref, marks)
+            ),
         )
         reports = Reports(
             kube=kube,

@@ -1,4 +1,4 @@
-"""A brake on removing many registrations for Pods that nobody saw end.
+"""A brake on removing many registrations, or endpoints, for Pods that nobody saw end.
 
 A list that lacks a Pod is weak evidence: an API server restored from an old copy, or a right that
 was taken away, would take every instance out of Consul at once. A few may go; more than that must
@@ -52,6 +52,12 @@ class Brake:
         self._missed = {
             uid: missed for uid, missed in self._missed.items() if now - missed.last < REMEMBER_S
         }
+
+    @property
+    def remembers(self) -> bool:
+        """Whether anything is missed, or was of late."""
+        now = self._clock()
+        return any(now - missed.last < REMEMBER_S for missed in self._missed.values())
 
     def seen(self, uid: str) -> None:
         """A Pod came, or was seen to end, or was there until a list lacked it: whatever lacked it

@@ -121,7 +121,7 @@ class _Gathered:
 class LoadBalancers:
     """The reconcile function of the first flow, and its memory.
 
-    ``gone`` says which of the Pods that instances name are, ``clock`` tells seconds since the
+    ``gone`` says which of the Pods that its instances name are, ``clock`` tells seconds since the
     epoch: what is remembered outlives the process.
     """
 
@@ -138,7 +138,7 @@ class LoadBalancers:
         policy: Policy,
         own_templates: OwnTemplates,
         nginx_image: NginxImage,
-        gone: Callable[[Collection[PodMark]], GonePods],
+        gone: Callable[[ObjectRef, Collection[PodMark]], GonePods],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._kube = kube
@@ -394,7 +394,7 @@ class LoadBalancers:
             readable=tuple(name for name, found in findings.items() if found.readable),
             snapshot=snapshot,
             written=written,
-            gone=self._gone(marks.values()),
+            gone=self._gone(ref, marks.values()),
             now=self._clock(),
             templates=templates,
         )
