@@ -159,7 +159,13 @@ CERTIFICATE_EXPIRY = LeadersGauge(
     "of its Secret. Told by the leader only.",
     ["namespace", "name", "listener", "secret"],
 )
-OF_OBJECTS = (ENDPOINTS, DROPPED_INSTANCES, STALE_PODS, CERTIFICATE_EXPIRY)
+STATE_LEFT_OUT = LeadersGauge(
+    "consul_nginx_state_left_out",
+    "What a LoadBalancer's state ConfigMap has no room for, by kind (texts, services, mappings, "
+    "load_balancer): an operator that starts does not know it. Told by the leader only.",
+    ["namespace", "name", "kind"],
+)
+OF_OBJECTS = (ENDPOINTS, DROPPED_INSTANCES, STALE_PODS, CERTIFICATE_EXPIRY, STATE_LEFT_OUT)
 
 REGISTRATIONS = LeadersGauge(
     "consul_nginx_registrations",

@@ -170,6 +170,10 @@ class LoadBalancers:
         """What the API server had against the latest reconciliation; None when it was done."""
         return self._refusals.get(ref)
 
+    def forgotten(self, ref: ObjectRef) -> Remembered | None:
+        """What is remembered, when an operator that starts now would not find all of it."""
+        return self._memory.trouble(ref)
+
     def rejected(self, ref: ObjectRef, rejection: PodRejection) -> None:
         """All pods refuse the bundle written last, and know the files to blame."""
         programme = self._programmes.get(ref)
@@ -268,6 +272,7 @@ class LoadBalancers:
             load_balancer=gathered.load_balancer,
             state=_to_remember(gathered=gathered, plan=plan, proven=proven, held=holding.held),
             before=gathered.memory,
+            in_use=(*plan.stand_ins, *plan.awaiting),
         )
         written = await self._bundles.write(
             load_balancer=gathered.load_balancer,
@@ -434,6 +439,7 @@ class LoadBalancers:
         """The LoadBalancer is gone."""
         self.forget_observed(ref)
         self._children.forget_all(ref)
+        self._memory.forget_all(ref)
         self._own_templates.forget(ref)
         self._programmes.pop(ref, None)
         self._pods.pop(ref, None)

@@ -32,7 +32,13 @@ from consul_nginx.loops.lead import Lead
 from consul_nginx.loops.load_balancers import LoadBalancers, Programme
 from consul_nginx.loops.resources import MappingsOf, Resources
 from consul_nginx.loops.store import Store, Stored
-from consul_nginx.metrics import CERTIFICATE_EXPIRY, DROPPED_INSTANCES, ENDPOINTS, STALE_PODS
+from consul_nginx.metrics import (
+    CERTIFICATE_EXPIRY,
+    DROPPED_INSTANCES,
+    ENDPOINTS,
+    STALE_PODS,
+    STATE_LEFT_OUT,
+)
 from consul_nginx.model.kubernetes import (
     Access,
     LoadBalancer,
@@ -55,6 +61,7 @@ from consul_nginx.plan.status import (
     programmed,
     ready,
     rejected_by_nginx,
+    remembered,
     resolved_of_all,
     template_without_text,
 )
@@ -219,6 +226,7 @@ class Reports:
                 paused()
                 if programme is not None and programme.paused
                 else ready(accepted=in_use, programmed=programmed_now),
+                *self._forgotten(meta.ref),
             ],
             details={
                 "addresses": await self._addresses(stored.value, pods),
@@ -235,6 +243,16 @@ class Reports:
                 },
             },
         )
+
+    def _forgotten(self, ref: ObjectRef) -> list[Condition]:
+        """Told only while it is so."""
+        STATE_LEFT_OUT.remove_by_labels(_labels(ref))
+        memory = self._load_balancers.forgotten(ref)
+        if memory is None:
+            return []
+        for kind, count in memory.left_out.items():
+            STATE_LEFT_OUT.labels(**_labels(ref), kind=kind).set(count)
+        return [remembered(left_out=memory.left_out, refusal=memory.refusal)]
 
     async def _addresses(
         self, load_balancer: LoadBalancer | Invalid, pods: tuple[PodReport, ...]
@@ -317,6 +335,7 @@ class Reports:
             self._counted.pop(ref, None)
             STALE_PODS.remove_by_labels(_labels(ref))
             CERTIFICATE_EXPIRY.remove_by_labels(_labels(ref))
+            STATE_LEFT_OUT.remove_by_labels(_labels(ref))
 
     async def _write(
         self,

@@ -6,7 +6,7 @@ present generation. It does not speak of endpoints that moved a moment ago: it w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from consul_nginx.model.pods import PodRejection, PodReport
@@ -171,6 +171,45 @@ def resolved_of_all(conditions: Iterable[Condition]) -> Condition:
             message="Consul answers for every mapping",
         )
     return worst
+
+
+_KINDS = {
+    "texts": "texts of listeners that nginx ran",
+    "services": "Consul services' instances",
+    "mappings": "mappings as they were accepted last",
+    "load_balancer": "the LoadBalancer as it was accepted last",
+}
+
+
+def remembered(*, left_out: Mapping[str, int], refusal: str | None) -> Condition:
+    """``Remembered`` of a LoadBalancer of which an operator that starts now would not know all.
+
+    ``left_out`` counts by kind what its state had no room for, ``refusal`` is what the API server
+    had against it.
+    """
+    if refusal is not None:
+        return Condition(
+            type="Remembered",
+            status=Status.FALSE,
+            reason="StateRefused",
+            message=(
+                f"the API server refuses the ConfigMap with its state: {refusal}; all is served, "
+                "but after a restart of the operator nobody knows what was accepted before"
+            ),
+        )
+    counts = ", ".join(
+        f"{left_out[kind]} {words}" for kind, words in _KINDS.items() if left_out.get(kind)
+    )
+    return Condition(
+        type="Remembered",
+        status=Status.FALSE,
+        reason="StateTooLarge",
+        message=(
+            f"the ConfigMap with its state has no room for: {counts}; all is served, but after a "
+            "restart of the operator what is rejected then can't be served as it was before: "
+            "spread mappings and templates over several LoadBalancers"
+        ),
+    )
 
 
 def _serves(pod: PodReport, revision: int) -> bool:
