@@ -37,6 +37,11 @@ RECONCILES = Counter(
     "error, bug).",
     ["flow", "outcome"],
 )
+TASK_CRASHES = Counter(
+    "consul_nginx_task_crashes",
+    "Tasks that ended by a bug and began anew, by task: the log has the traceback.",
+    ["task"],
+)
 RECONCILE_SECONDS = Histogram(
     "consul_nginx_reconcile_seconds",
     "Duration of a reconciliation, by flow (apply, report, register).",

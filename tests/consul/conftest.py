@@ -31,6 +31,7 @@ from consul_nginx.model.registration import (
     Place,
     Registration,
 )
+from crashes import crashes, no_crashes  # noqa: F401 - pytest finds them here
 from nginx.support import free_port, wait_for
 
 CHECKOUT = Path(__file__).parents[2]

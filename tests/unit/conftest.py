@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from crashes import crashes, no_crashes  # noqa: F401 - pytest finds them here
 from unit.certificates import home_made_ca
 
 

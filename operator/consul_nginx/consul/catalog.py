@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Protocol
 
 from consul_nginx.consul.bell import Bell, Listener
 from consul_nginx.consul.errors import ConsulError
 from consul_nginx.consul.watch import Reader, Watch
 from consul_nginx.metrics import CONSUL_WATCH_ERRORS
 from consul_nginx.model.consul import ConsulSource, Observation, ServiceQuery, Snapshot
+from consul_nginx.tasks import crashed, forever
 
 _log = logging.getLogger(__name__)
 
@@ -68,11 +69,6 @@ class Catalog:
     def watched(self) -> int:
         """Number of distinct queries that are watched."""
         return len(self._watches)
-
-    def crashed(self) -> str | None:
-        """What is wrong when a task has ended, which none ever should: for the liveness probe."""
-        ended = next((task for task in self._tasks() if task.done()), None)
-        return f"{ended.get_name()} ended" if ended is not None else None
 
     @property
     def failing(self) -> int:
@@ -143,9 +139,9 @@ class Catalog:
             bell = Bell(
                 listener=self._reader, source=source, datacenter=datacenter, ring=self._rung.set
             )
-            self._bells[source, datacenter] = _task(bell.run(), f"bell of {source.address}")
+            self._bells[source, datacenter] = _task(bell.run, "bell", what=source.address)
         if swept and self._sweeper is None:
-            self._sweeper = _task(self._sweep(), "sweep")
+            self._sweeper = _task(self._sweep, "sweep")
         elif not swept and self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
@@ -155,7 +151,7 @@ class Catalog:
         return [query for query in self._watches if query not in self._blocking]
 
     def _block_for(self, query: ServiceQuery) -> None:
-        self._blocking[query] = _task(self._watches[query].run(), f"watch {query}")
+        self._blocking[query] = _task(self._watches[query].run, "watch", what=str(query))
 
     async def _sweep(self) -> None:
         """Ask for everything that has no blocking query, after every ring and now and then."""
@@ -163,8 +159,12 @@ class Catalog:
 
         async def look(query: ServiceQuery) -> None:
             async with slots:
-                if query in self._watches and query not in self._blocking:
+                if query not in self._watches or query in self._blocking:
+                    return
+                try:
                     await self._watches[query].look(blocking=False)
+                except Exception as error:  # noqa: BLE001 - the others are to be asked
+                    crashed("watch", error, what=str(query))
 
         while True:
             self._rung.clear()
@@ -208,12 +208,5 @@ class Catalog:
             _log.warning("Consul does not answer for %s: %s; trying on", query, error)
 
 
-def _task(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-    task = asyncio.create_task(work, name=name)
-    task.add_done_callback(_report_crash)
-    return task
-
-
-def _report_crash(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.critical("%s ended: a bug", task.get_name(), exc_info=error)
+def _task(work: Callable[[], Awaitable[None]], name: str, *, what: str = "") -> asyncio.Task[None]:
+    return asyncio.create_task(forever(work, name=name, what=what), name=f"{name} {what}")

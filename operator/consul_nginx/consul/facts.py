@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Protocol
 
@@ -28,6 +29,7 @@ from consul_nginx.model.facts import (
     order,
 )
 from consul_nginx.rate import TokenBucket
+from consul_nginx.tasks import forever
 
 _log = logging.getLogger(__name__)
 
@@ -86,11 +88,6 @@ class FactWatches:
         """Number of questions whose latest attempt failed."""
         return sum(fact.error is not None for fact in self._facts.values())
 
-    def crashed(self) -> str | None:
-        """What is wrong when a task has ended, which none ever should: for the liveness probe."""
-        ended = next((task for task in self._tasks.values() if task.done()), None)
-        return f"{ended.get_name()} ended" if ended is not None else None
-
     def watch_only(self, questions: Iterable[Question]) -> None:
         """Start what is missing, stop and forget what nobody asks any more."""
         wanted = set(questions)
@@ -100,9 +97,8 @@ class FactWatches:
             self._heard.pop(question)
         for question in sorted(wanted - self._tasks.keys(), key=order):
             self._heard[question] = asyncio.Event()
-            task = asyncio.create_task(self._watch(question), name=f"watch {question}")
-            task.add_done_callback(_report_crash)
-            self._tasks[question] = task
+            work = forever(partial(self._watch, question), name="fact", what=str(question))
+            self._tasks[question] = asyncio.create_task(work, name=f"watch {question}")
 
     async def heard(self, questions: Iterable[Question], *, patience: float) -> None:
         """Wait until each question was answered or has failed, at most ``patience`` seconds."""
@@ -193,8 +189,3 @@ class _Watch:
         except TimeoutError as error:
             raise ConsulUnavailable("a query did not return in time") from error
         return found, value
-
-
-def _report_crash(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.critical("%s ended: a bug", task.get_name(), exc_info=error)

@@ -12,11 +12,14 @@ Check = Callable[[], str | None]
 
 
 @asynccontextmanager
-async def serve(*, port: int, healthy: Check, ready: Check) -> AsyncIterator[None]:
-    """Serve while the context lasts; a check returns None, or what is wrong."""
+async def serve(*, port: int, ready: Check) -> AsyncIterator[None]:
+    """Serve while the context lasts; a check returns None, or what is wrong.
+
+    Whoever answers is alive: what ends by a bug begins anew (``tasks.py``).
+    """
     app = web.Application()
     app.router.add_get("/metrics", make_aiohttp_handler())
-    app.router.add_get("/healthz", _handler(healthy))
+    app.router.add_get("/healthz", _handler(lambda: None))
     app.router.add_get("/readyz", _handler(ready))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()

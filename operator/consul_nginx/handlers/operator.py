@@ -25,11 +25,13 @@ from consul_nginx.kube.templates import TEMPLATE_SELECTOR
 from consul_nginx.loops.store import Store
 from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.settings import OperatorSettings
+from consul_nginx.tasks import unhandled
 
 
 async def run(settings: OperatorSettings) -> None:
     """Run until SIGTERM or SIGINT."""
     stop = asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(unhandled)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -37,6 +37,7 @@ from consul_nginx.model.registration import Mode, Place
 from consul_nginx.plan.survey import NONE_GONE, GonePods
 from consul_nginx.registrar.pod import parse_pod
 from consul_nginx.resources.registration import RegistrationFile
+from consul_nginx.tasks import forever
 
 _log = logging.getLogger(__name__)
 
@@ -128,7 +129,7 @@ class Registering:
         """Never returns."""
         file = await self._named()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._relist.run())
+            tasks.create_task(forever(self._relist.run, name="lists", what="of Pods"))
             await self._relist.listed.wait()
             _log.info("all Pods are known; this is cluster %s in Consul", file.settings.cluster)
             self._cluster = file.settings.cluster
@@ -182,14 +183,14 @@ class Registering:
             is_compared=lambda: comparison.is_complete,
             confirm=self._list_twice,
         )
-        retired = [
-            unfollowed(registry=catalog, places=synthetic)
+        retired = {
+            "another mode's": unfollowed(registry=catalog, places=synthetic)
             if by_agents
             else unfollowed(registry=agents, places=self._consul.members)
-        ]
+        }
         if by_agents:
-            retired.append(
-                unfollowed(registry=agents, places=without_pods, spares=self._pods.lives)
+            retired["nodes without Pods"] = unfollowed(
+                registry=agents, places=without_pods, spares=self._pods.lives
             )
 
         async def reconcile(node: str) -> float | None:
@@ -206,7 +207,7 @@ class Registering:
 
         def something_unknown() -> None:
             comparison.ask()
-            for one in retired:
+            for one in retired.values():
                 one.ask()
 
         drift = DriftWatch(
@@ -226,18 +227,24 @@ class Registering:
         REGISTRATION_AGE.set_function(lambda: comparison.age)
         REJECTED_ANNOTATIONS.count = wishes.rejected
         for _ in range(WORKERS[settings.mode]):
-            tasks.create_task(work(name="register", queue=self._queue, reconcile=reconcile))
-        for task in (comparison.run(), drift.run(), events.run(), *(one.run() for one in retired)):
-            tasks.create_task(task)
+            flow = partial(work, name="register", queue=self._queue, reconcile=reconcile)
+            tasks.create_task(forever(flow, name="registrar", what="worker"))
+        parts: dict[str, Callable[[], Awaitable[None]]] = {
+            "comparison": comparison.run,
+            "drift": drift.run,
+            "Events of Pods": events.run,
+            **{what: one.run for what, one in retired.items()},
+        }
         if by_agents:
-            tasks.create_task(
-                keep_fresh(
-                    agents=agents,
-                    pods=self._pods,
-                    settled=lambda: registrar.settled,
-                    leading=lambda: self._lead.leading,
-                )
+            parts["TTL checks"] = partial(
+                keep_fresh,
+                agents=agents,
+                pods=self._pods,
+                settled=lambda: registrar.settled,
+                leading=lambda: self._lead.leading,
             )
+        for what, part in parts.items():
+            tasks.create_task(forever(part, name="registrar", what=what))
 
     def _list_twice(self) -> None:
         """As the brake needs it to let go of Pods that are missing."""

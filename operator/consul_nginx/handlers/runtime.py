@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import platform
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -57,6 +57,7 @@ from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.plan.survey import NONE_GONE
 from consul_nginx.sandbox.renderer import Renderer
 from consul_nginx.settings import OperatorSettings
+from consul_nginx.tasks import forever
 
 _log = logging.getLogger(__name__)
 
@@ -208,30 +209,30 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
             _log.info("all resources are known; reconciling begins")
             async with asyncio.TaskGroup() as workers:
                 for _ in range(settings.workers):
-                    workers.create_task(work(name="apply", queue=to_do, reconcile=reconcile))
-                    workers.create_task(
-                        work(name="report", queue=to_report, reconcile=reports.reconcile)
-                    )
-                workers.create_task(resync())
+                    for flow in (
+                        partial(work, name="apply", queue=to_do, reconcile=reconcile),
+                        partial(work, name="report", queue=to_report, reconcile=reports.reconcile),
+                    ):
+                        workers.create_task(forever(flow, name="workers"))
+                workers.create_task(forever(resync, name="resync"))
 
         _register_gauges(catalog=catalog, watches=watches, resources=resources)
         stack.push_async_callback(catalog.close)
         stack.push_async_callback(watches.close)
         if isinstance(lead, LeaseElector):
             stack.push_async_callback(lead.release)
-            tasks.start(lead.run())
+            tasks.start(lead.run, name="lead")
         stack.push_async_callback(tasks.stop)
-        tasks.start(relist.run())
-        tasks.start(certificates.run())
-        tasks.start(authorities.run())
-        tasks.start(start_workers_once_synced())
+        tasks.start(relist.run, name="lists")
+        tasks.start(certificates.run, name="certificates")
+        tasks.start(authorities.run, name="authorities")
+        tasks.start(start_workers_once_synced, name="workers")
         if registering is not None:
-            tasks.start(registering.run())
-        tasks.start(_measure_lag())
+            tasks.start(registering.run, name="registrar")
+        tasks.start(_measure_lag, name="lag")
         await stack.enter_async_context(
             serve(
                 port=settings.http_port,
-                healthy=lambda: tasks.crashed() or catalog.crashed() or watches.crashed(),
                 ready=lambda: None if resources.synced else "resources are not listed yet",
             )
         )
@@ -287,15 +288,8 @@ class _Tasks:
     def __init__(self) -> None:
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks.append(asyncio.create_task(work))
-
-    def crashed(self) -> str | None:
-        """What is wrong, for the liveness probe: the kubelet then starts us anew."""
-        for task in self._tasks:
-            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-                return f"a task ended: {error!r}"
-        return None
+    def start(self, work: Callable[[], Awaitable[None]], *, name: str) -> None:
+        self._tasks.append(asyncio.create_task(forever(work, name=name), name=name))
 
     async def stop(self) -> None:
         for task in self._tasks:

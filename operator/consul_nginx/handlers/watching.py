@@ -29,6 +29,7 @@ import kopf
 from consul_nginx.handlers.login import login
 from consul_nginx.kube.client import Kind
 from consul_nginx.model.kubernetes import GROUP
+from consul_nginx.tasks import crashed
 
 _log = logging.getLogger(__name__)
 
@@ -155,8 +156,14 @@ def _registry(
 
 
 def _handing_over(*, feed: Feed, loop: asyncio.AbstractEventLoop) -> Any:
+    def take(event: kopf.RawEvent) -> None:
+        try:
+            feed(event["type"], event["object"])
+        except Exception as error:  # noqa: BLE001 - one object's bug must not cost the others
+            crashed("feed", error, what=str(event["object"].get("metadata", {}).get("name")))
+
     async def hand_over(*, event: kopf.RawEvent, **_: Any) -> None:
-        loop.call_soon_threadsafe(feed, event["type"], event["object"])
+        loop.call_soon_threadsafe(take, event)
 
     return hand_over
 
