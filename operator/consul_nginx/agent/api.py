@@ -23,9 +23,11 @@ from consul_nginx.agent.logs import Log
 from consul_nginx.agent.metrics import Metrics
 from consul_nginx.agent.settings import Settings
 from consul_nginx.backoff import Backoff
+from consul_nginx.sockets import watchful_socket
 
 RELIST_AFTER = 280.0
-# The API server sends a bookmark about once a minute; a stream that is silent for longer is dead.
+# The API server sends a bookmark about once a minute; a stream that is silent for longer is dead,
+# though its machine lives (``sockets.py``).
 INACTIVITY = 90.0
 
 _CONNECT_TIMEOUT = 10.0
@@ -170,7 +172,7 @@ async def open_session(settings: Settings) -> AsyncIterator[aiohttp.ClientSessio
         headers["Authorization"] = f"Bearer {settings.token_file.read_text().strip()}"
     secure = settings.api_url.startswith("https://")
     context = tls_context(str(settings.ca_file)) if secure else False
-    connector = aiohttp.TCPConnector(ssl=context, limit=2)
+    connector = aiohttp.TCPConnector(ssl=context, limit=2, socket_factory=watchful_socket)
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
         yield session
 

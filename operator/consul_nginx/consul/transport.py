@@ -20,7 +20,7 @@ from yarl import URL
 
 from consul_nginx.consul.errors import ConsulRefused, ConsulUnavailable
 from consul_nginx.consul.metering import metered
-from consul_nginx.consul.sockets import watchful_socket
+from consul_nginx.sockets import watchful_socket
 
 Params = Sequence[tuple[str, str]]
 Callback = Callable[[Response], Any]

@@ -15,12 +15,13 @@ from typing import Any
 import aiohttp
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
-from kubernetes.aio.client.rest import ApiException
+from kubernetes.aio.client.rest import ApiException, RESTClientObject
 from kubernetes.aio.dynamic import DynamicClient, Resource
 
 from consul_nginx.kube.errors import KubeConflict, KubeRefused, KubeUnavailable
 from consul_nginx.kube.metering import trace_config
 from consul_nginx.model.kubernetes import GROUP, VERSION, ObjectRef
+from consul_nginx.sockets import watchful_socket
 
 FIELD_MANAGER = "consul-nginx-operator"
 REQUEST_TIMEOUT_S = 15.0
@@ -303,6 +304,15 @@ def _translated(error: ApiException) -> KubeUnavailable | KubeConflict | KubeRef
     return KubeRefused(words)
 
 
+class _Rest(RESTClientObject):  # type: ignore[misc] # the client has no types
+    """Notices within seconds that the API server's machine is gone."""
+
+    def _create_connector(self) -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(
+            limit=self.maxsize, ssl=self.ssl_context, socket_factory=watchful_socket
+        )
+
+
 @asynccontextmanager
 async def connect() -> AsyncIterator[KubeClient]:
     """Connect with the pod's service account, or with the kubeconfig outside a cluster.
@@ -321,4 +331,5 @@ async def connect() -> AsyncIterator[KubeClient]:
     settings.disable_strict_ssl_verification = True
     settings.trace_configs = [trace_config()]
     async with ApiClient(configuration=settings) as api:
+        api.rest_client = _Rest(settings)
         yield KubeClient(api=api)

@@ -1,8 +1,9 @@
 """Sockets that notice within seconds that nobody is there any more.
 
-A machine that loses its power or its cable closes nothing. A blocking query that waits for one
-would learn so when its time is over, after five minutes, and a request that is sent on a kept
-connection when the kernel has tried again for a quarter of an hour.
+A machine that loses its power or its cable closes nothing. A blocking query of Consul's that waits
+for one would learn so when its time is over, after five minutes, a watch of Kubernetes' when it was
+silent for longer than bookmarks take, and a request that is sent on a kept connection when the
+kernel has tried again for a quarter of an hour.
 """
 
 from __future__ import annotations
