@@ -18,7 +18,7 @@ def hashed(*weights):
     found = upstream(
         group=item.group,
         layer=Layer.HTTP,
-        selections={item.queries[0]: EndpointSelection(endpoints=endpoints, total=len(weights))},
+        selections=(EndpointSelection(endpoints=endpoints, total=len(weights)),),
     )
     return [endpoint.weight for endpoint in found.endpoints]
 

@@ -49,13 +49,7 @@ from consul_nginx.plan.own_templates import covered
 from consul_nginx.plan.paths import by_precedence, exact_routes
 from consul_nginx.plan.resolution import answered_by_nginx, not_asked, resolved, together
 from consul_nginx.plan.survey import NONE_GONE, GonePods
-from consul_nginx.plan.upstreams import (
-    GroupDecision,
-    decide_group,
-    merged,
-    upstream,
-    upstream_id,
-)
+from consul_nginx.plan.upstreams import decide_group, merged, upstream, upstream_id
 
 NO_AUTHORITIES: Findings = MappingProxyType({})
 NO_CERTIFICATES: Mapping[str, Certificate] = MappingProxyType({})
@@ -121,7 +115,7 @@ def plan_load_balancer(
             group for item in (*used, *acceptance.awaiting.values()) for group in item.groups
         }
     }
-    again = [item.health.again for item in decisions.values() if item.health.again is not None]
+    again = [item.again for item in decisions.values() if item.again is not None]
     return Plan(
         configuration=Configuration(
             listeners=tuple(
@@ -166,7 +160,7 @@ def plan_load_balancer(
         kept=frozenset(
             query
             for group, decision in decisions.items()
-            if decision.health.kept
+            if decision.kept
             for query in group.queries
         ),
         again=min(again, default=None),
@@ -212,7 +206,7 @@ def _verdict(
     mapping: ServiceMapping,
     listeners: Mapping[str, Listener],
     snapshot: Snapshot,
-    decisions: Mapping[BackendGroup, GroupDecision],
+    decisions: Mapping[BackendGroup, Decision],
     authorities: Findings,
 ) -> MappingVerdict:
     served = acceptance.used.get(mapping.meta.uid)
@@ -244,13 +238,13 @@ def _verdict(
     return MappingVerdict(
         accepted=accepted,
         resolved=with_authorities(together(told), mapping=served, findings=authorities),
-        selection=merged(group=served.group, selections=decision.selections),
-        health=decision.health,
-        fallback=len(served.group.fallback) if decision.health.outcome is Outcome.EMPTY else 0,
+        selection=merged(decision.selections),
+        health=decision,
+        fallback=len(served.group.fallback) if decision.outcome is Outcome.EMPTY else 0,
     )
 
 
-def _told(*, part: Part, layer: Layer, snapshot: Snapshot, decision: GroupDecision) -> Condition:
+def _told(*, part: Part, layer: Layer, snapshot: Snapshot, decision: Decision) -> Condition:
     known = _known(decision)
     if (part.place, layer) not in known:
         known[part.place, layer] = resolved(
@@ -260,7 +254,7 @@ def _told(*, part: Part, layer: Layer, snapshot: Snapshot, decision: GroupDecisi
 
 
 @by_identity
-def _known(_: GroupDecision) -> dict[tuple[str, Layer], Condition]:
+def _known(_: Decision) -> dict[tuple[str, Layer], Condition]:
     """``ResolvedRefs`` of a decision by who needs it; another observation makes another one."""
     return {}
 
@@ -413,7 +407,7 @@ def _upstreams(
     *,
     used: Iterable[ServiceMapping],
     listeners: Mapping[str, Listener],
-    decisions: Mapping[BackendGroup, GroupDecision],
+    decisions: Mapping[BackendGroup, Decision],
 ) -> tuple[Upstream, ...]:
     wanted = {(layer_of(listeners[item.listener]), group) for item in used for group in item.groups}
     found = (

@@ -12,7 +12,6 @@ from consul_nginx.model.nginx import Layer
 from consul_nginx.model.verdict import Condition, Status
 from consul_nginx.plan.endpoints import EndpointSelection
 from consul_nginx.plan.health import Decision, Outcome
-from consul_nginx.plan.upstreams import GroupDecision
 
 _WITHOUT_ENDPOINTS = {
     Layer.HTTP: "nginx answers 503",
@@ -43,7 +42,7 @@ def resolved(
     part: Part,
     layer: Layer,
     snapshot: Snapshot,
-    decision: GroupDecision,
+    decision: Decision,
     earlier: int | None = None,
 ) -> Condition:
     """What is said of one of a mapping's groups: of its backends, the worst of several first.
@@ -66,21 +65,21 @@ def resolved(
             field=field,
             query=query,
             observation=snapshot.get(query, UNKNOWN),
-            selection=decision.selections[query],
+            selection=selection,
             without=without,
             meanwhile=meanwhile if unknown else None,
             policy=group.policy,
         )
-        for query in group.queries
+        for query, selection in zip(group.queries, decision.selections, strict=True)
     ]
     worst = min(found, key=_badness)
     served = [] if unknown else [item for item in found if item.is_true]
     if worst.status is not Status.UNKNOWN and not _is_refusal(worst):
-        ailing = _ailing(group=group, decision=decision.health, without=without)
+        ailing = _ailing(group=group, decision=decision, without=without)
         if ailing is not None:
             return ailing
     if worst.is_true:
-        resting = decision.health.resting
+        resting = decision.resting
         rest = f"; {resting} more must stay healthy for health.holdDown first" if resting else ""
         return condition(
             Status.TRUE, worst.reason, "; ".join(item.message for item in found) + rest

@@ -12,7 +12,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from consul_nginx.model.consul import UNKNOWN, Observation, ServiceQuery, Snapshot
+from consul_nginx.model.consul import UNKNOWN, Observation, Snapshot
 from consul_nginx.model.mapping import Algorithm, BackendGroup, Endpoint
 from consul_nginx.model.nginx import Layer, Upstream
 from consul_nginx.model.remembered import by_identity
@@ -24,20 +24,12 @@ from consul_nginx.plan.survey import NONE_GONE, GonePods
 # answer after each reload: for 500 that takes 50 ms, for 200,000 it took 17 s and 500 MB.
 MAX_HASHED_WEIGHT = 500
 
-Selections = Mapping[ServiceQuery, EndpointSelection | None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class GroupDecision:
-    """Who of a group is served, as a whole and by backend."""
-
-    health: Decision
-    selections: Selections
+Selections = tuple[EndpointSelection | None, ...]
 
 
 def decide_group(
     *, group: BackendGroup, snapshot: Snapshot, gone: GonePods, now: float
-) -> GroupDecision:
+) -> Decision:
     """Decide for a group; ``now`` in seconds since the epoch.
 
     The same object again while the group and what is observed are the same ones, until the time
@@ -46,7 +38,7 @@ def decide_group(
     observations = [snapshot.get(backend.query, UNKNOWN) for backend in group.backends]
     latest = _decided(group)
     if latest.made is None or not latest.holds(observations=observations, gone=gone, now=now):
-        decision = decide(
+        latest.made = decide(
             policy=group.policy,
             observations=observations,
             weights=[backend.weight for backend in group.backends],
@@ -54,9 +46,6 @@ def decide_group(
             now=now,
         )
         latest.observations, latest.gone, latest.at = observations, gone, now
-        latest.made = GroupDecision(
-            health=decision, selections=dict(zip(group.queries, decision.selections, strict=True))
-        )
     return latest.made
 
 
@@ -67,11 +56,11 @@ class _Decided:
     observations: Sequence[Observation] = ()
     gone: GonePods = NONE_GONE
     at: float = 0.0
-    made: GroupDecision | None = None
+    made: Decision | None = None
 
     def holds(self, *, observations: Sequence[Observation], gone: GonePods, now: float) -> bool:
         """Whether it would be decided so again."""
-        again = self.made.health.again if self.made is not None else None
+        again = self.made.again if self.made is not None else None
         return (
             self.at <= now < (math.inf if again is None else again)
             and all(map(operator.is_, observations, self.observations))
@@ -110,12 +99,12 @@ def _said(value: Any) -> Any:
 def upstream(*, group: BackendGroup, layer: Layer, selections: Selections) -> Upstream:
     """The upstream of a group; its endpoints are unknown while those of any backend are.
 
-    The same object again while the group and what is selected for it are the same ones.
+    ``selections`` are in the order of the group's backends. The same object again while the group
+    and what is selected for it are the same ones.
     """
-    used = tuple(selections[query] for query in group.queries)
     latest = _latest(group).setdefault(layer, _Latest())
-    if latest.made is None or not all(map(operator.is_, used, latest.selections)):
-        latest.selections = used
+    if latest.made is None or not all(map(operator.is_, selections, latest.selections)):
+        latest.selections = selections
         latest.made = _made(group=group, layer=layer, selections=selections)
     return latest.made
 
@@ -124,7 +113,7 @@ def upstream(*, group: BackendGroup, layer: Layer, selections: Selections) -> Up
 class _Latest:
     """What an upstream was made of last, and what came out."""
 
-    selections: tuple[EndpointSelection | None, ...] = ()
+    selections: Selections = ()
     made: Upstream | None = None
 
 
@@ -154,10 +143,13 @@ def endpoints(*, group: BackendGroup, selections: Selections) -> tuple[Endpoint,
     An instance that several backends have counts for each of them. Without an instance, the
     fallback is served.
     """
-    sharing = [backend for backend in group.backends if backend.weight]
-    found = [(backend, selections[backend.query]) for backend in sharing]
+    sharing = [
+        (backend, selection)
+        for backend, selection in zip(group.backends, selections, strict=True)
+        if backend.weight
+    ]
     shares: dict[tuple[str, int], Fraction] = {}
-    for backend, selection in found:
+    for backend, selection in sharing:
         if selection is None:
             return None
         if len(sharing) == 1 and not any(item.weight > MAX_WEIGHT for item in selection.endpoints):
@@ -200,11 +192,10 @@ def _weighted(shares: Mapping[tuple[str, int], Fraction]) -> tuple[Endpoint, ...
     )
 
 
-def merged(*, group: BackendGroup, selections: Selections) -> EndpointSelection | None:
+def merged(selections: Selections) -> EndpointSelection | None:
     """What is told of a group's instances as a whole; None while Consul has not answered."""
-    found = [selections[query] for query in group.queries]
-    known = [item for item in found if item is not None]
-    if len(known) < len(found):
+    known = [item for item in selections if item is not None]
+    if len(known) < len(selections):
         return None
     if len(known) == 1:
         return known[0]
