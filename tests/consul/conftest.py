@@ -71,6 +71,18 @@ class Consul:
             text = answer.read()
         return json.loads(text) if text.strip() else None
 
+    def locate(self, places: Mapping[str, float]) -> None:
+        """Put nodes onto a line, so many seconds from its beginning, and wait until it counts."""
+        for node, seconds in places.items():
+            place = {"Vec": [seconds, *[0.0] * 7], "Error": 1.5, "Adjustment": 0.0, "Height": 0.0}
+            self.ask("coordinate/update", {"Node": node, "Coord": place})
+
+        def known() -> dict[str, float]:
+            found = self.ask("coordinate/nodes")
+            return {item["Node"]: item["Coord"]["Vec"][0] for item in found}
+
+        wait_for(lambda: places.items() <= known().items(), why="Consul keeps coordinates")
+
     def leads(self) -> bool:
         try:
             return bool(self.ask("status/leader")) and bool(self.ask("catalog/service/consul"))
@@ -193,6 +205,13 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consul]:
     rules = {"acl": {"enabled": True, "default_policy": "deny", "tokens": tokens}}
     (folder / "acl.json").write_text(json.dumps(rules))
     with dev_agent(folder, f"-config-file={folder / 'acl.json'}", token="root") as found:
+        yield found
+
+
+@pytest.fixture
+def without_coordinates(tmp_path: Path) -> Iterator[Consul]:
+    """One that estimates no distances."""
+    with dev_agent(tmp_path, "-hcl=disable_coordinates = true") as found:
         yield found
 
 

@@ -108,6 +108,33 @@ async def test_with_manifests_it_is_what_they_name_and_render_takes_it(run, regi
     assert done.stderr.startswith("skipped: ServiceMapping shop/d: spec.hosts: []: ")
 
 
+async def test_the_nearest_come_first_where_all_mappings_name_one_node(
+    run, consul, registered, tmp_path
+):
+    for number in (1, 2):
+        node = f"snap-{number}"
+        service = {"ID": f"a-{number}", "Service": "away", "Port": 80}
+        address = f"10.0.9.{number}"
+        consul.ask("catalog/register", {"Node": node, "Address": address, "Service": service})
+    consul.locate({"snap-1": 0.2, "snap-2": 0.1})
+    near = [{"service": "away", "near": {"node": "snap-2", "instances": 1}}]
+    far = [{"service": "away", "near": {"node": "snap-1", "instances": 1}}]
+    files = tmp_path / "shop.yaml"
+    files.write_text(yaml.safe_dump_all([balancer(), mapping("a", backends=near)]))
+
+    async def recorded():
+        done = await run("-f", files)
+        found = json.loads(done.stdout)["datacenters"]["dc1"]["services"]["away"]
+        return [item["Service"]["ID"] for item in found], done.stderr
+
+    assert await recorded() == (["a-2", "a-1"], "")
+    both = [mapping("a", backends=near), mapping("b", hostnames=["b.example"], backends=far)]
+    files.write_text(yaml.safe_dump_all([balancer(), *both]))
+    ids, told = await recorded()
+    assert set(ids) == {"a-1", "a-2"}
+    assert told.startswith("warning: away is wanted near snap-1, snap-2: a snapshot has one order")
+
+
 async def test_what_consul_refuses_exits_with_1_in_its_words(run, consul):
     done = await run("--consul-datacenter", "dc9", "--service", "web")
     assert done.exit_code == 1

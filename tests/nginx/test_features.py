@@ -674,6 +674,11 @@ def test_chosen_instances_are_served(feature: Load):
     assert set(nginx.http) == {1, 4}
 
 
+def test_the_nearest_healthy_instances_are_served(feature: Load):
+    nginx = feature("near")
+    assert {nginx.backend() for _ in range(20)} == set(nginx.http) == {3, 4}
+
+
 def test_templates_of_ones_own_beside_a_mapping(feature: Load):
     nginx = feature("own-template")
     answer = nginx.ask(listener="own")

@@ -100,7 +100,7 @@ MAPPINGS: dict[str, dict[str, Any]] = {
             {
                 "service": "web", "tags": ["v2"], "datacenter": "dc1",
                 "filter": 'Service.Meta.version == "2"', "namespace": "default",
-                "partition": "default", "weight": 9,
+                "partition": "default", "weight": 9, "near": {"node": "node-1", "instances": 2},
             },
             {"service": "canary", "weight": 1},
         ],

@@ -85,6 +85,16 @@ REFUSALS = (
         "should be less than or equal to 1000",
         backends=[{"service": "web", "weight": 1001}],
     ),
+    _smap(
+        "backends[0].near.node",
+        "should match",
+        backends=[{"service": "web", "near": {"node": "_agent", "instances": 1}}],
+    ),
+    _smap(
+        "backends[0].near.instances",
+        "greater than or equal to 1",
+        backends=[{"service": "web", "near": {"node": "node-1", "instances": 0}}],
+    ),
     _smap("redirect.statusCode", "Unsupported value", backends=[], redirect={"statusCode": 200}),
     _smap("fallback[0].address", "must be an IPv4 or IPv6 address",
           fallback=[{"address": "10.0.0.256", "port": 80}]),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from consul_nginx.consul.api import Api
@@ -13,6 +14,9 @@ from consul_nginx.consul.transport import path_segment
 
 # Every Consul has it, and a token that can be used at all may read it.
 _EVERYWHERE = "catalog/service/consul"
+
+Near = Mapping[tuple[str, str], str]
+_NOWHERE: Near = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +50,15 @@ class Recorder:
             raise ConsulRefused("it shows no service at all: the ACL token needs service:read")
         return tuple(sorted(read.found)), read.filtered
 
-    async def entries(self, wanted: Iterable[tuple[str, str]]) -> dict[str, Any]:
-        """A snapshot of services, by datacenter and name; of each name once in any spelling."""
+    async def entries(
+        self, wanted: Iterable[tuple[str, str]], *, near: Near = _NOWHERE
+    ) -> dict[str, Any]:
+        """A snapshot of services, by datacenter and name; of each name once in any spelling.
+
+        ``near`` has the nodes from which on the entries of services are sorted by distance.
+        """
         datacenters: dict[str, dict[str, Any]] = {}
-        async for datacenter, name, entries in self._ask(wanted):
+        async for datacenter, name, entries in self._ask(wanted, near):
             datacenters.setdefault(datacenter, {})[name] = entries
         return {
             "datacenters": {
@@ -58,13 +67,19 @@ class Recorder:
         }
 
     async def _ask(
-        self, wanted: Iterable[tuple[str, str]]
+        self, wanted: Iterable[tuple[str, str]], near: Near
     ) -> AsyncIterator[tuple[str, str, list[Any]]]:
         own = await self.datacenter()
         services = {(datacenter or own, name.lower()): name for datacenter, name in wanted}
+        nodes = {
+            (datacenter or own, name.lower()): node for (datacenter, name), node in near.items()
+        }
         for (datacenter, _), name in sorted(services.items()):
             api = replace(self.api, datacenter=datacenter)
-            read = await api.all(f"health/service/{path_segment(name)}")
+            node = nodes.get((datacenter, name.lower()))
+            read = await api.all(
+                f"health/service/{path_segment(name)}", params=[("near", node)] if node else []
+            )
             if not isinstance(read.found, list):
                 raise ConsulUnavailable(f"its answer for service {name} is no list")
             if read.filtered and not read.found:

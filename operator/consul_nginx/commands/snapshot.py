@@ -65,7 +65,9 @@ def snapshot(
     is asked, whatever address a LoadBalancer names.
     """
     declared = _declared(filenames, namespace=namespace)
-    named = [*_of_mappings(declared), *(("", name) for name in services)]
+    queries = _of_mappings(declared)
+    named = [_place(query) for query in queries] + [("", name) for name in services]
+    near = _near(queries)
 
     async def record() -> dict[str, Any]:
         async with PooledTransport(address=consul_address, ca_file=consul_ca_file) as http:
@@ -82,7 +84,9 @@ def snapshot(
                     f"{', '.join(filenames)}: no ServiceMapping and no template that can be used"
                 )
             nothing = not wanted and not asked
-            recorded = await recorder.entries(await _all(recorder) if nothing else wanted)
+            recorded = await recorder.entries(
+                await _all(recorder) if nothing else wanted, near=near
+            )
             return with_facts(recorded, asked, own=await recorder.datacenter() if asked else "")
 
     try:
@@ -117,12 +121,32 @@ def _declared(filenames: tuple[str, ...], *, namespace: str) -> Declarations:
         raise click.ClickException(str(error)) from error
 
 
-def _of_mappings(declared: Declarations) -> list[tuple[str, str]]:
+def _of_mappings(declared: Declarations) -> list[ServiceQuery]:
     for item in declared.mappings:
         if isinstance(item.value, Invalid):
             what = f"{SERVICE_MAPPING} {item.value.meta.ref}: {invalid(item.value).message}"
             click.echo(printable(f"skipped: {what}"), err=True)
-    return [(query.datacenter, query.service) for query in _queries(declared)]
+    return list(_queries(declared))
+
+
+def _place(query: ServiceQuery) -> tuple[str, str]:
+    return query.datacenter, query.service
+
+
+def _near(queries: list[ServiceQuery]) -> dict[tuple[str, str], str]:
+    """The node from which on each service is sorted; an answer has one order only."""
+    nodes: dict[tuple[str, str], set[str]] = {}
+    for query in queries:
+        if query.near:
+            nodes.setdefault(_place(query), set()).add(query.near)
+    for (_, service), found in nodes.items():
+        if len(found) > 1:
+            click.echo(
+                f"warning: {service} is wanted near {', '.join(sorted(found))}: a snapshot has one "
+                "order for all; put the nearest entries first by hand",
+                err=True,
+            )
+    return {place: node for place, [node, *others] in nodes.items() if not others}
 
 
 def _queries(declared: Declarations) -> Iterator[ServiceQuery]:

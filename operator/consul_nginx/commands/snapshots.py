@@ -5,7 +5,8 @@
     {"datacenters": {"dc1": {"services": {"NAME": [...]}, "kv": {"path": "text"}}}}
 
 Below ``NAME`` are entries exactly as ``/v1/health/service/NAME`` returns them, of all tags. A
-service that isn't there has no instance.
+service that isn't there has no instance. Where distance counts, the nearest comes first, whatever
+the node: Consul does not tell distances.
 """
 
 from __future__ import annotations
@@ -77,12 +78,13 @@ class Recorded:
                     for one in entries
                     if _has(one, query.tags)
                     and (expression is None or _lets_through(expression, one))
-                ]
+                ],
+                as_answered=bool(query.near),
             )
         except MalformedError as error:
             place = f"datacenters.{_shown(datacenter)}.services.{query.service}"
             raise SnapshotError(f"{place}: {error}") from error
-        return Observation(instances=instances)
+        return Observation(instances=instances, nearest_first=bool(query.near))
 
     async def answer(self, question: Question) -> Value:
         """What Consul answers to a template; nodes are those of the instances in it.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
+from operator import attrgetter
 from typing import Any
 
 from consul.base import Consul, Response
@@ -23,10 +25,14 @@ BLOCKING_TIMEOUT_S = WAIT_S * 17 / 16 + 5
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """Consul's answer to a query, with the index to wait on for the next one."""
+    """Consul's answer to a query, with the index to wait on for the next one.
+
+    ``nearest_first``: Consul knows where the query's node is, and the instances are sorted by it.
+    """
 
     index: int
     instances: tuple[Instance, ...]
+    nearest_first: bool = False
 
 
 class ConsulClient(Consul):  # type: ignore[misc] # python-consul2 has no types
@@ -54,21 +60,42 @@ class ConsulClient(Consul):  # type: ignore[misc] # python-consul2 has no types
         Ordinary reads are answered by the leader, ``consistent`` ones are confirmed by a quorum.
         Raises ``ConsulUnavailable`` or ``ConsulRefused``.
         """
-        # ``near`` keeps Consul from answering out of a stream, which may be 100 ms behind; the
-        # order that it asks for means nothing to us.
-        params = [("consistent", "") if consistent else ("near", "_agent")]
+        # ``near`` keeps Consul from answering out of a stream, which may be 100 ms behind; of the
+        # agent's own node the order that it asks for means nothing to us.
+        params = [("near", query.near or "_agent")]
+        params += [("consistent", "")] if consistent else []
         params += [("tag", tag) for tag in query.tags]
         params += [("filter", query.filter)] if query.filter else []
         params += [("ns", query.namespace)] if query.namespace else []
         params += [("partition", query.partition)] if query.partition else []
         answer: Answer = await self._read(
-            _answer,
+            partial(_answer, nearest_first=bool(query.near)),
             place=f"health/service/{path_segment(query.service)}",
             params=params,
             datacenter=query.datacenter,
             index=index,
         )
+        if query.near and not await self._is_located(query):
+            return replace(answer, instances=tuple(sorted(answer.instances)), nearest_first=False)
         return answer
+
+    async def _is_located(self, query: ServiceQuery) -> bool:
+        """Whether Consul has coordinates of a query's node.
+
+        Where it has none it sorts by nothing, and does not say so. None are those of a node that
+        the token may not read, and of all when they are disabled.
+        """
+        try:
+            code: int = await self._read(
+                attrgetter("code"),
+                place=f"coordinate/node/{path_segment(query.near)}",
+                params=[("partition", query.partition)] if query.partition else [],
+                datacenter=query.datacenter,
+                index=0,
+            )
+        except ConsulRefused:
+            return False
+        return code == HTTPStatus.OK
 
     async def fact(
         self, *, question: Question, index: int = 0, consistent: bool = False
@@ -148,7 +175,7 @@ def _index(response: Response) -> int:
         raise not_consuls(response) from error
 
 
-def _answer(response: Response) -> Answer:
+def _answer(response: Response, *, nearest_first: bool) -> Answer:
     """Consul's answer; raises for what is none, or one that says less than it seems to.
 
     An unknown service is an empty list, never 404: that is a proxy's, and must not look empty. A
@@ -157,12 +184,12 @@ def _answer(response: Response) -> Answer:
     # An index is at least 1: 0 would mean "don't block" (Consul: blocking queries).
     index = index_of(response)
     try:
-        instances = parse_instances(json.loads(response.body))
+        instances = parse_instances(json.loads(response.body), as_answered=nearest_first)
     except (ValueError, LookupError, RecursionError) as error:
         raise not_consuls(response) from error
     if not instances and response.headers.get("X-Consul-Results-Filtered-By-ACLs") == "true":
         raise ConsulRefused("the ACL token may not read this service: it needs service:read")
-    return Answer(index=index, instances=instances)
+    return Answer(index=index, instances=instances, nearest_first=nearest_first)
 
 
 def not_consuls(response: Response) -> ConsulUnavailable:

@@ -16,15 +16,17 @@ _WORST_FIRST = (Health.CRITICAL, Health.WARNING)
 _KNOWN = {Health.PASSING.value, Health.WARNING.value, Health.CRITICAL.value}
 
 
-def parse_instances(entries: Any) -> tuple[Instance, ...]:
+def parse_instances(entries: Any, *, as_answered: bool = False) -> tuple[Instance, ...]:
     """Instances of an answer, sorted; an instance without an address has its node's.
 
-    An entry that can't be read is ``Health.MALFORMED``, and costs no other. Raises
-    ``MalformedError`` when that is all of them, or ``entries`` no list: that is not Consul's.
+    ``as_answered``: in the order of the answer, which means something. An entry that can't be read
+    is ``Health.MALFORMED``, and costs no other. Raises ``MalformedError`` when that is all of them,
+    or ``entries`` no list: that is not Consul's.
     """
     if type(entries) is not list:
         raise MalformedError("not a list of instances")
-    instances = tuple(sorted(map(_instance, entries)))
+    found = map(_instance, entries)
+    instances = tuple(found if as_answered else sorted(found))
     if instances and all(instance.health is Health.MALFORMED for instance in instances):
         raise MalformedError("no entry is an instance")
     return instances

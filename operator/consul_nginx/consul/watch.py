@@ -28,6 +28,7 @@ from consul_nginx.consul.client import BLOCKING_TIMEOUT_S, Answer
 from consul_nginx.consul.errors import ConsulError, ConsulRefused, ConsulUnavailable
 from consul_nginx.model.consul import UNKNOWN, Doubt, History, Instance, Observation, ServiceQuery
 from consul_nginx.model.history import advance, is_bearable, is_passing
+from consul_nginx.model.nearness import Places, in_order, placed
 from consul_nginx.rate import TokenBucket
 
 FIRST_RETRY_S = 0.2
@@ -86,6 +87,7 @@ class Watch:
     _observation: Observation = UNKNOWN
     _index: int = 0
     _believed: int = 0  # index of the latest answer that was
+    _places: Places = field(default_factory=dict)
     _answered_at: float = field(init=False)
     _backoff: Backoff = field(
         default_factory=lambda: Backoff(first=FIRST_RETRY_S, last=LONGEST_RETRY_S)
@@ -118,10 +120,23 @@ class Watch:
         self._backoff.reset()
         self._index = 0 if answer.index < self._index else answer.index
         self._believed = answer.index
+        instances = self._in_order(answer)
         self._observe(
-            Observation(instances=answer.instances, history=self._history_with(answer.instances))
+            Observation(
+                instances=instances,
+                history=self._history_with(instances),
+                nearest_first=answer.nearest_first,
+            )
         )
         return self.rate.take()
+
+    def _in_order(self, answer: Answer) -> tuple[Instance, ...]:
+        """Instances of an answer; by their distance, they keep their order while that is noise."""
+        if not answer.nearest_first:
+            self._places = {}
+            return answer.instances
+        self._places = placed(before=self._places, now=answer.instances, at=self.now())
+        return in_order(answer.instances, self._places)
 
     async def _ask(self, *, index: int) -> Answer:
         """One question, and a second one when the answer is not to be believed as it is."""

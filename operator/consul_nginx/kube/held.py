@@ -12,6 +12,7 @@ def write_held(held: Recollection) -> dict[str, Any]:
     """Instances as rows, each with its two spells where it has a history."""
     return {
         "at": held.at,
+        "nearestFirst": held.nearest_first,
         "instances": [
             [
                 [item.id, item.node, item.address, item.port, item.health, item.weight],
@@ -43,7 +44,12 @@ def read_held(raw: Any) -> Recollection:
         if spells is not None:
             passing, bearable = map(_spell_read, spells)
             history[instance.identity] = Spells(passing=passing, bearable=bearable)
-    return Recollection(at=float(raw["at"]), instances=tuple(instances), history=history)
+    return Recollection(
+        at=float(raw["at"]),
+        instances=tuple(instances),
+        history=history,
+        nearest_first=bool(raw["nearestFirst"]),
+    )
 
 
 def _spell_written(spell: Spell | None) -> list[Any] | None:

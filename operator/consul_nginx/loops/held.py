@@ -83,4 +83,5 @@ def _recollect(observation: Observation, *, now: float) -> Recollection | None:
             item for item in observation.instances if item.health is not Health.MALFORMED
         ),
         history=observation.history,
+        nearest_first=observation.nearest_first,
     )

@@ -23,7 +23,8 @@ class ConsulSource:
 class ServiceQuery:
     """Identity of a question to Consul; equal questions share one watch.
 
-    ``tags`` must all be present on an instance, ``filter`` is an expression of Consul's.
+    ``tags`` must all be present on an instance, ``filter`` is an expression of Consul's. ``near``
+    is the node from whose place on instances are wanted, the nearest first; empty: in any order.
     ``datacenter``, ``namespace`` and ``partition`` empty: the agent's and the token's own.
     """
 
@@ -33,6 +34,7 @@ class ServiceQuery:
     filter: str = ""
     namespace: str = ""
     partition: str = ""
+    near: str = ""
     source: ConsulSource = ConsulSource()
 
     def __str__(self) -> str:
@@ -41,6 +43,7 @@ class ServiceQuery:
         words += [f"filter {self.filter}"] if self.filter else []
         words += [f"namespace {self.namespace}"] if self.namespace else []
         words += [f"partition {self.partition}"] if self.partition else []
+        words += [f"near {self.near}"] if self.near else []
         words += [f"at {self.source.address}"] if self.source.address else []
         return " ".join(words)
 
@@ -140,6 +143,8 @@ class Observation:
     ``error`` says why the latest attempt failed, with ``failing_since`` in seconds since the epoch;
     None when ``instances`` is current. ``doubt``: that attempt was answered all the same.
     ``refused``: Consul answers, and will answer so until somebody changes the token or the query.
+    ``nearest_first``: instances stand by their distance, which Consul knows for a query with
+    ``near`` only, and not of every node.
     """
 
     instances: tuple[Instance, ...] | None = None
@@ -148,6 +153,7 @@ class Observation:
     failing_since: float | None = None
     doubt: Doubt | None = None
     refused: bool = False
+    nearest_first: bool = False
 
 
 UNKNOWN = Observation()

@@ -90,6 +90,7 @@ class Recollection:
     at: float
     instances: tuple[Instance, ...]
     history: History
+    nearest_first: bool = False
 
 
 def recalled(observation: Observation, recollection: Recollection) -> Observation:
@@ -103,6 +104,7 @@ def recalled(observation: Observation, recollection: Recollection) -> Observatio
             observation,
             instances=recollection.instances,
             history=recollection.history,
+            nearest_first=recollection.nearest_first,
             error=observation.error or "no answer yet since the operator started",
             failing_since=observation.failing_since or recollection.at,
         )

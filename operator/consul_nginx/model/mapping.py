@@ -43,10 +43,14 @@ class Endpoint:
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Backend:
-    """Instances of one service; ``weight`` is their share of a mapping's requests."""
+    """Instances of one service; ``weight`` is their share of a mapping's requests.
+
+    ``nearest``: so many of the healthy ones get all of it, those that are nearest; 0: all do.
+    """
 
     query: ServiceQuery
     weight: int = 1
+    nearest: int = 0
 
 
 class Algorithm(StrEnum):

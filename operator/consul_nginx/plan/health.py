@@ -16,6 +16,7 @@ from consul_nginx.model.consul import Observation
 from consul_nginx.model.health import HealthPolicy
 from consul_nginx.model.mapping import Endpoint
 from consul_nginx.plan.endpoints import EndpointSelection
+from consul_nginx.plan.nearness import EVERYBODY, Nearest, nearest_of
 from consul_nginx.plan.survey import NONE_GONE, Candidate, GonePods, survey
 
 RAMP_STEPS = 4
@@ -67,12 +68,14 @@ def decide(
     policy: HealthPolicy,
     observations: Sequence[Observation],
     weights: Sequence[int],
+    nearest: Nearest = EVERYBODY,
     gone: GonePods = NONE_GONE,
     now: float,
 ) -> Decision:
     """Decide for a group whose backends are observed so; ``now`` in seconds since the epoch.
 
-    A backend with the weight 0 is to have no requests, and counts for nothing.
+    A backend with the weight 0 is to have no requests, and counts for nothing. ``nearest``: of
+    these backends so many healthy instances, where Consul knows which are nearest.
     """
     believed = [_believed(item, policy=policy, now=now) for item in observations]
     surveys = [
@@ -85,7 +88,10 @@ def decide(
     else:
         sharing = [found for found, weight in zip(surveys, weights, strict=True) if weight]
         candidates = [one for found in sharing if found for one in found.candidates]
-        choice = _choose(candidates, policy=policy, now=now)
+        known = {
+            backend: count for backend, count in nearest.items() if believed[backend].nearest_first
+        }
+        choice = _choose(candidates, policy=policy, nearest=known, now=now)
     served: dict[int, dict[tuple[str, int], Endpoint]] = {}
     for candidate, step in sorted(choice.served, key=lambda item: item[0].place):
         endpoint = candidate.endpoint
@@ -128,10 +134,12 @@ def _believed(observation: Observation, *, policy: HealthPolicy, now: float) -> 
     return replace(observation, instances=doubt.instances, history=doubt.history, doubt=None)
 
 
-def _choose(candidates: Sequence[Candidate], *, policy: HealthPolicy, now: float) -> _Choice:
+def _choose(
+    candidates: Sequence[Candidate], *, policy: HealthPolicy, nearest: Nearest, now: float
+) -> _Choice:
     healthy = [item for item in candidates if item.is_healthy]
     if len(healthy) >= policy.min_healthy:
-        return _among_healthy(healthy, policy=policy, now=now)
+        return _among_healthy(healthy, policy=policy, nearest=nearest, now=now)
     lately = sorted(
         (
             (end, item)
@@ -165,13 +173,19 @@ def _kept_until(candidate: Candidate, *, policy: HealthPolicy) -> float | None:
     return candidate.spell.ended + policy.keep
 
 
-def _among_healthy(healthy: Sequence[Candidate], *, policy: HealthPolicy, now: float) -> _Choice:
-    """Leave out who has to rest, unless too few are left; who came of late gets less."""
+def _among_healthy(
+    healthy: Sequence[Candidate], *, policy: HealthPolicy, nearest: Nearest, now: float
+) -> _Choice:
+    """Leave out who has to rest, unless too few are left, and of the others who is too far.
+
+    Who came of late gets less.
+    """
     rests = [end for item in healthy if now < (end := _rests_until(item, policy=policy))]
     served = [item for item in healthy if now >= _rests_until(item, policy=policy)]
     ends = rests
     if len(served) < policy.min_healthy:
         served, rests = list(healthy), []
+    served = nearest_of(served, nearest=nearest)
     steps = [_step(item, policy=policy, now=now) for item in served]
     # Who began together goes on together. Others may be on the same step now, and not for long.
     together = len({_began(item) for item in served}) == 1

@@ -52,7 +52,7 @@ def resolved(
     """
     group = part.group
     without = "the fallback is served" if group.fallback else _WITHOUT_ENDPOINTS[layer]
-    unknown = decision.health.outcome is Outcome.UNKNOWN
+    unknown = decision.outcome is Outcome.UNKNOWN
     meanwhile = (
         f"nginx keeps what it has of this upstream, or {without}"
         if earlier is None
@@ -167,6 +167,14 @@ def _resolved(
     dropped = "".join(
         f"; {item.count} dropped: {item.reason}, such as {item.first}" for item in selection.dropped
     )
+    if selection.endpoints and query.near and not observation.nearest_first:
+        return condition(
+            Status.FALSE,
+            "NodeNotLocated",
+            f"{field.removesuffix('.service')}.near.node: {query.near}: Consul has no coordinates "
+            f"of this node, or they may not be read (node:read): {len(selection.endpoints)} of "
+            f"{selection.total} instances of {query} are served, however far{dropped}",
+        )
     if selection.endpoints:
         return condition(
             Status.TRUE,

@@ -41,7 +41,7 @@ class Candidate(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """What there is of one backend."""
+    """What there is of one backend; candidates by their distance where Consul knows it."""
 
     candidates: Sequence[Candidate]
     total: int
@@ -68,7 +68,8 @@ def survey(
         return None
     counts = is_bearable if warning else is_passing
     candidates, dropped = [], []
-    for instance in sorted(observation.instances):
+    ordered = observation.nearest_first
+    for instance in observation.instances if ordered else sorted(observation.instances):
         if instance.health is Health.MAINTENANCE or instance.pod.uid in gone.ended:
             continue
         is_healthy = counts(instance.health)

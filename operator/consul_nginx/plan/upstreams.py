@@ -42,6 +42,11 @@ def decide_group(
             policy=group.policy,
             observations=observations,
             weights=[backend.weight for backend in group.backends],
+            nearest={
+                position: backend.nearest
+                for position, backend in enumerate(group.backends)
+                if backend.nearest
+            },
             gone=gone,
             now=now,
         )

@@ -68,6 +68,36 @@ IPAddress = Annotated[
 ]
 
 
+ConsulNode = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=253)
+]
+
+
+class Near(SpecModel):
+    """Instances that are near a node, by the round-trip times that Consul estimates."""
+
+    node: Annotated[
+        ConsulNode,
+        Field(
+            description=(
+                "Name of a node in Consul, of the backend's datacenter, such as that of nginx. "
+                "_agent and _ip are none: the agent that is asked is not where nginx runs."
+            )
+        ),
+    ]
+    instances: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1000,
+            description=(
+                "So many of the healthy instances get the backend's requests, the nearest ones. "
+                "Without such one the next moves up."
+            ),
+        ),
+    ]
+
+
 class Backend(SpecModel):
     """Instances that requests go to."""
 
@@ -86,6 +116,15 @@ class Backend(SpecModel):
             description=(
                 "Expression that instances must fulfil, in Consul's filter language, such as "
                 'Service.Meta.version == "2".'
+            )
+        ),
+    ] = None
+    near: Annotated[
+        Near | None,
+        Field(
+            description=(
+                "The nearest instances only; by default all. Those on nodes without coordinates, "
+                "as the synthetic ones that Pods are registered on, are the farthest."
             )
         ),
     ] = None
@@ -201,8 +240,10 @@ def backend(spec: Backend) -> model.Backend:
             filter=spec.filter or "",
             namespace=spec.namespace or "",
             partition=spec.partition or "",
+            near=spec.near.node if spec.near is not None else "",
         ),
         weight=spec.weight,
+        nearest=spec.near.instances if spec.near is not None else 0,
     )
 
 
