@@ -99,9 +99,14 @@ def map_host(found: Tenant, name: str, host: str | None, **spec: Any) -> None:
     )
 
 
-def apply_edge(tenants: Tenants, **allowed: Any) -> None:
+def apply_edge(tenants: Tenants, *, http: dict[str, Any] | None = None, **allowed: Any) -> None:
+    """``http``: more of that listener; ``allowed``: whose mappings are taken."""
+    [first, *others] = LISTENERS
     tenants.apple.load_balancer(
-        "edge", listeners=LISTENERS, deployment={"replicas": 1}, allowedNamespaces=allowed
+        "edge",
+        listeners=[{**first, **(http or {})}, *others],
+        deployment={"replicas": 1},
+        allowedNamespaces=allowed,
     )
 
 
@@ -158,6 +163,15 @@ def test_mappings_of_another_namespace_come_and_go_with_its_labels(
     cluster.kubectl("label", "namespace", "berry", "fruit-")
     wait_for(lambda: status(edge, host) == 404, what="it goes with it", seconds=SOON_S)
     berry.wait_condition("smap/www", "Accepted", "NotAllowedByLoadBalancer")
+
+    # A listener's own say takes the place of the LoadBalancer's, and follows labels as well.
+    green = {"from": "Selector", "selector": {"matchLabels": {"fruit": "green"}}}
+    apply_edge(tenants, http={"allowedNamespaces": green}, **{"from": "All"})
+    found = berry.wait_condition("smap/www", "Accepted", "NotAllowedByListener")
+    assert "listener http of LoadBalancer apple/edge takes mappings of" in found["message"]
+    cluster.kubectl("label", "namespace", "berry", "fruit=green")
+    wait_for(lambda: status(edge, host) == 200, what="the listener lets it in", seconds=SOON_S)
+    cluster.kubectl("label", "namespace", "berry", "fruit-")
     berry.kubectl("delete", "smap/www")
 
 

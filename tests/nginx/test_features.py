@@ -666,6 +666,7 @@ def test_clients_need_a_certificate(feature: Load):
 def test_mappings_of_other_namespaces_share_a_host(feature: Load):
     nginx = feature("namespaces")
     assert [nginx.backend(path) for path in ("/", "/cart", "/cart/1", "/carts")] == [1, 2, 2, 1]
+    assert [nginx.backend(path, listener="open") for path in ("/", "/cart")] == [1, 1]
 
 
 def test_chosen_instances_are_served(feature: Load):

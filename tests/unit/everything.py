@@ -43,6 +43,7 @@ LOAD_BALANCER: dict[str, Any] = {
             "realIp": {"trustedSources": ["10.0.0.0/8"], "header": "X-Forwarded-For"},
             "accessLog": {"format": "own", "template": "$remote_addr $status"},
             "allowedHostnames": ["*"], "allowedServices": ["*"],
+            "allowedNamespaces": {"from": "Selector", "selector": {"matchLabels": {"a": "b"}}},
         },
         {"name": "plain", "port": 81, "httpsRedirect": {"port": 443, "statusCode": 301}},
         {"name": "behind", "port": 82, "proxyProtocol": {"trustedSources": ["10.0.0.0/8"]}},

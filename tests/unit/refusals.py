@@ -143,6 +143,9 @@ REFUSALS = (
     _smap("cors", "browsers refuse credentials for *",
           cors={"allowOrigins": ["*"], "allowCredentials": True}),
     _smap("cors.allowOrigins[0]", "should match", cors={"allowOrigins": ["shop.example.com"]}),
+    _listener(
+        "allowedNamespaces.from", "Unsupported value", allowedNamespaces={"from": "Others"}
+    ),
     _listener("", "http2 and realIp are for listeners that speak HTTP", protocol="TCP", http2=True),
     _listener("", "httpsRedirect is for listeners that speak HTTP", protocol="UDP",
               httpsRedirect={}),

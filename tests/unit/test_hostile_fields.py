@@ -61,7 +61,7 @@ ATTACKS = (
 # there are of each kind. Everywhere else, the tree must be the same.
 DECIDING = re.compile(
     r"nlb\.listeners\[\]\.(name|allowedHostnames\[\]|allowedServices\[\])"
-    r"|nlb\.allowedNamespaces\.selector\.matchLabels\{\}"
+    r"|nlb\.(listeners\[\]\.)?allowedNamespaces\.selector\.matchLabels\{\}"
     r"|smap\.(listener|hostnames\[\]|path\.value|loadBalancerRef\.name(space)?)"
     r"|smap\.(request|response)Headers\.(set\[\]\.name|remove\[\])"
     r"|smap\.replacePrefix"

@@ -56,6 +56,53 @@ def test_namespaces_are_chosen_by_labels_and_unknown_is_no(labels, reason):
     assert found.reason == reason
 
 
+EVERY = {"from": "All"}
+RED = {"from": "Selector", "selector": {"matchLabels": {"team": "red"}}}
+
+
+@pytest.mark.parametrize(
+    ("of_all", "of_one", "reason"),
+    [
+        (None, None, "NotAllowedByLoadBalancer"),
+        (None, EVERY, "Accepted"),
+        (None, {"from": "Selector", "selector": {"matchLabels": {"team": "web"}}}, "Accepted"),
+        (EVERY, None, "Accepted"),
+        (EVERY, {}, "NotAllowedByListener"),
+        (EVERY, RED, "NotAllowedByListener"),
+        # Whom the LoadBalancer does not know hears nothing of its listeners.
+        (None, RED, "NotAllowedByLoadBalancer"),
+        (RED, {}, "NotAllowedByLoadBalancer"),
+        (RED, EVERY, "Accepted"),
+    ],
+)
+def test_a_listener_says_in_the_load_balancers_place_whose_mappings_it_takes(
+    of_all, of_one, reason
+):
+    own = {} if of_one is None else {"allowedNamespaces": of_one}
+    edge = load_balancer(
+        listeners=[{"name": "http", "port": 80, **own}, {"name": "other", "port": 81}],
+        **({} if of_all is None else {"allowedNamespaces": of_all}),
+    )
+    permissions = Permissions(namespace_labels={"blog": {"team": "web"}})
+    found = verdict(edge=edge, permissions=permissions)
+    assert found.reason == reason
+    if reason == "NotAllowedByListener":
+        words = "metadata.namespace: blog: listener http of LoadBalancer shop/edge takes mappings"
+        assert found.message.startswith(words)
+    if reason == "NotAllowedByLoadBalancer":
+        nowhere = verdict(edge=edge, permissions=permissions, listener="x")
+        assert found == nowhere
+    other = verdict(edge=edge, permissions=permissions, listener="other")
+    assert other.is_true is (of_all == EVERY)
+
+
+def test_labels_count_where_a_listener_chooses_by_them():
+    one = {"name": "http", "port": 80}
+    assert not load_balancer(listeners=[one]).chooses_by_labels
+    assert load_balancer(listeners=[{**one, "allowedNamespaces": RED}]).chooses_by_labels
+    assert load_balancer(allowedNamespaces=RED).chooses_by_labels
+
+
 @pytest.mark.parametrize(
     ("spec", "allowed"),
     [

@@ -10,7 +10,7 @@ from typing import Any
 from consul_nginx.kube.client import LOAD_BALANCER, SERVICE_MAPPING
 from consul_nginx.loops.namespaces import Namespaces
 from consul_nginx.loops.store import Store, Stored
-from consul_nginx.model.kubernetes import Batching, LoadBalancer, NamespacesFrom, ObjectRef
+from consul_nginx.model.kubernetes import Batching, LoadBalancer, ObjectRef
 from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.resources.base import Invalid
 from consul_nginx.resources.load_balancer import parse_load_balancer
@@ -104,7 +104,7 @@ class Resources:
         for stored in self.load_balancers.all():
             if isinstance(stored.value, Invalid):
                 continue
-            if stored.value.allowed_namespaces.come_from is NamespacesFrom.SELECTOR:
+            if stored.value.chooses_by_labels:
                 self._concerns(stored.value.meta.ref)
 
     def rejected(self) -> Counter[tuple[str, ...]]:

@@ -10,6 +10,7 @@ from typing import Any
 from consul_nginx.model.config_map import ConfigMapKey
 from consul_nginx.model.consul import ConsulSource
 from consul_nginx.model.listener import Listener
+from consul_nginx.model.namespaces import AllowedNamespaces, NamespacesFrom
 
 GROUP = "consul-nginx.dev"
 VERSION = "v1alpha1"
@@ -109,22 +110,6 @@ class IpFamily(StrEnum):
     V6 = "IPv6"
 
 
-class NamespacesFrom(StrEnum):
-    """Which namespaces' ServiceMappings a LoadBalancer takes."""
-
-    SAME = "Same"
-    ALL = "All"
-    SELECTOR = "Selector"
-
-
-@dataclass(frozen=True, kw_only=True)
-class AllowedNamespaces:
-    """``match_labels`` are those of a Selector: a namespace must have them all."""
-
-    come_from: NamespacesFrom = NamespacesFrom.SAME
-    match_labels: Mapping[str, str] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, kw_only=True)
 class LoadBalancer:
     """An nginx deployment and the listeners it offers.
@@ -147,3 +132,10 @@ class LoadBalancer:
     pods: PodSettings
     service: ServiceSettings
     reload: ReloadSettings
+
+    @property
+    def chooses_by_labels(self) -> bool:
+        """Whether labels of namespaces decide about mappings."""
+        own = (listener.allowed_namespaces for listener in self.listeners)
+        every = (self.allowed_namespaces, *own)
+        return any(item and item.come_from is NamespacesFrom.SELECTOR for item in every)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from consul_nginx.model.config_map import ConfigMapKey
+from consul_nginx.model.namespaces import AllowedNamespaces
 from consul_nginx.model.tls import ListenerTls
 
 
@@ -79,6 +80,7 @@ class ClientAddress:
 class Listener:
     """A port that nginx listens on.
 
+    ``allowed_namespaces`` takes the place of the LoadBalancer's; None: that one holds.
     ``allowed_hostnames`` and ``allowed_services`` are patterns; empty ones allow everything.
     ``template`` writes all of it, instead of mappings.
     """
@@ -91,6 +93,7 @@ class Listener:
     https_redirect: HttpsRedirect | None = None
     client_address: ClientAddress | None = None
     access_log: AccessLog = AccessLog()
+    allowed_namespaces: AllowedNamespaces | None = None
     allowed_hostnames: tuple[str, ...] = ()
     allowed_services: tuple[str, ...] = ()
     template: ConfigMapKey | None = None

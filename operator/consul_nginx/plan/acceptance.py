@@ -93,13 +93,16 @@ def accept(
     owners: dict[Claim, ObjectRef] = {}
 
     def objection_to(mapping: ServiceMapping) -> Condition | None:
+        listener = by_name.get(mapping.listener)
         # First, so that a stranger does not hear of listeners.
         stranger = namespace_objection(
-            mapping=mapping, load_balancer=load_balancer, permissions=permissions
+            mapping=mapping,
+            load_balancer=load_balancer,
+            listener=listener,
+            permissions=permissions,
         )
         if stranger is not None:
             return stranger
-        listener = by_name.get(mapping.listener)
         if listener is None:
             return _no_such_listener(mapping=mapping, names=sorted(by_name))
         return (

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from consul_nginx.model.consul import ServiceQuery
-from consul_nginx.model.kubernetes import LoadBalancer, NamespacesFrom
+from consul_nginx.model.kubernetes import LoadBalancer
 from consul_nginx.model.listener import Listener
 from consul_nginx.model.mapping import ServiceMapping
+from consul_nginx.model.namespaces import AllowedNamespaces, NamespacesFrom
 from consul_nginx.model.policy import Policy, Rule, matches
 from consul_nginx.model.verdict import Condition, rejected
 from consul_nginx.plan.own_templates import uses
@@ -68,33 +69,60 @@ def readable_prefixes(*, load_balancer: LoadBalancer, policy: Policy) -> tuple[s
 
 
 def namespace_objection(
-    *, mapping: ServiceMapping, load_balancer: LoadBalancer, permissions: Permissions
+    *,
+    mapping: ServiceMapping,
+    load_balancer: LoadBalancer,
+    listener: Listener | None,
+    permissions: Permissions,
 ) -> Condition | None:
-    """What the LoadBalancer has against a mapping's namespace."""
-    namespace, allowed = mapping.meta.ref.namespace, load_balancer.allowed_namespaces
+    """What the LoadBalancer, or its listener in its place, has against a mapping's namespace.
+
+    Whom both refuse hears the same as where there is no such listener.
+    """
+    namespace = mapping.meta.ref.namespace
     if namespace == load_balancer.meta.ref.namespace:
         return None
     labels = permissions.namespace_labels
+    own = listener.allowed_namespaces if listener is not None else None
+    why = _against(namespace, allowed=load_balancer.allowed_namespaces, labels=labels)
+    why_own = _against(namespace, allowed=own, labels=labels) if own is not None else why
+    if why_own is None:
+        return None
+    if why is not None:
+        return rejected(
+            reason="NotAllowedByLoadBalancer",
+            message=(
+                f"metadata.namespace: {namespace}: LoadBalancer {load_balancer.meta.ref} {why} "
+                "(its spec.allowedNamespaces); have that changed, or name another LoadBalancer"
+            ),
+        )
+    return rejected(
+        reason="NotAllowedByListener",
+        message=(
+            f"metadata.namespace: {namespace}: listener {mapping.listener} of LoadBalancer "
+            f"{load_balancer.meta.ref} {why_own} (its allowedNamespaces); have that changed, or "
+            "name another listener"
+        ),
+    )
+
+
+def _against(
+    namespace: str, *, allowed: AllowedNamespaces, labels: Mapping[str, Mapping[str, str]] | None
+) -> str | None:
+    """Why a namespace that is not the LoadBalancer's own is not allowed."""
     match allowed.come_from:
         case NamespacesFrom.ALL:
             return None
         case NamespacesFrom.SAME:
-            why = "takes mappings of its own namespace only"
+            return "takes mappings of its own namespace only"
         case NamespacesFrom.SELECTOR if labels is None:
-            why = "chooses namespaces by labels, which the operator may not read in this cluster"
+            return "chooses namespaces by labels, which the operator may not read in this cluster"
         case NamespacesFrom.SELECTOR:
             has = (labels or {}).get(namespace, {})
             if all(has.get(key) == value for key, value in allowed.match_labels.items()):
                 return None
             wanted = ", ".join(f"{k}={v}" for k, v in sorted(allowed.match_labels.items()))
-            why = f"takes mappings of namespaces with the labels {wanted}"
-    return rejected(
-        reason="NotAllowedByLoadBalancer",
-        message=(
-            f"metadata.namespace: {namespace}: LoadBalancer {load_balancer.meta.ref} {why} "
-            "(its spec.allowedNamespaces); have that changed, or name another LoadBalancer"
-        ),
-    )
+            return f"takes mappings of namespaces with the labels {wanted}"
 
 
 def policy_objection(

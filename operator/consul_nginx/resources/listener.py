@@ -11,6 +11,7 @@ from consul_nginx.model.variables import STREAM_VARIABLES, VARIABLES, unknown_va
 from consul_nginx.resources.base import FieldError, SpecModel
 from consul_nginx.resources.listener_tls import RULES as TLS_RULES
 from consul_nginx.resources.listener_tls import Tls, listener_tls, tls_problem
+from consul_nginx.resources.namespaces import AllowedNamespaces, allowed_namespaces
 from consul_nginx.resources.template import Template, config_map_key
 from consul_nginx.resources.texts import DnsLabel, Network
 
@@ -202,6 +203,15 @@ class Listener(SpecModel):
             )
         ),
     ] = None
+    allowed_namespaces: Annotated[
+        AllowedNamespaces | None,
+        Field(
+            description=(
+                "Whose ServiceMappings this listener takes; by default as the LoadBalancer's "
+                "allowedNamespaces has it, whose place it takes."
+            )
+        ),
+    ] = None
     allowed_hostnames: Annotated[
         tuple[Pattern, ...],
         Field(
@@ -265,6 +275,9 @@ def listener(spec: Listener, *, namespace: str) -> model.Listener:
         access_log=model.AccessLog(
             format=model.LogFormat(spec.access_log.format), template=spec.access_log.template
         ),
+        allowed_namespaces=allowed_namespaces(spec.allowed_namespaces)
+        if spec.allowed_namespaces is not None
+        else None,
         allowed_hostnames=spec.allowed_hostnames,
         allowed_services=spec.allowed_services,
         template=config_map_key(spec.template),

@@ -96,7 +96,8 @@ class LoadBalancerSpec(SpecModel):
         ),
     ] = ("IPv4",)
     allowed_namespaces: Annotated[
-        AllowedNamespaces, Field(description="Whose ServiceMappings are taken.")
+        AllowedNamespaces,
+        Field(description="Whose ServiceMappings are taken; a listener may say it of its own."),
     ] = AllowedNamespaces()
     access: Annotated[
         Literal["Service", "HostPort", "HostNetwork"],

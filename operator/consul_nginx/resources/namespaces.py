@@ -1,4 +1,4 @@
-"""Whose ServiceMappings a LoadBalancer takes."""
+"""Whose ServiceMappings a LoadBalancer or one of its listeners takes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from consul_nginx.model import kubernetes as model
+from consul_nginx.model import namespaces as model
 from consul_nginx.resources.base import SpecModel
 from consul_nginx.resources.texts import LabelValue
 
