@@ -10,6 +10,7 @@ from jinja2 import UndefinedError
 
 from consul_nginx.model.consul import Observation
 from consul_nginx.model.layout import Layout
+from consul_nginx.nginx import tokens
 from consul_nginx.nginx.environment import template
 from consul_nginx.nginx.render import render
 from consul_nginx.nginx.tokens import UnsafeTokenError
@@ -33,9 +34,9 @@ def test_every_rule_names_tests_that_there_are(repository):
 
 def test_a_template_can_not_leave_out_what_is_missing():
     with pytest.raises(UnsafeTokenError, match="Undefined"):
-        template("upstreams.conf.j2").render(upstreams=[{}])
+        template("upstream.conf.j2").render(upstream={}, zone_size=tokens.kilobytes(1))
     with pytest.raises(UndefinedError):
-        template("upstreams.conf.j2").render()
+        template("upstream.conf.j2").render()
 
 
 def test_no_text_of_a_users_is_in_a_name_or_a_comment():

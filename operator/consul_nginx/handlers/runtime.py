@@ -34,6 +34,7 @@ from consul_nginx.loops.certificates import (
 )
 from consul_nginx.loops.consul_tokens import ConsulTokens
 from consul_nginx.loops.events import Events
+from consul_nginx.loops.garbage import collect_in_quiet
 from consul_nginx.loops.lead import AlwaysLeading, LeaseElector
 from consul_nginx.loops.load_balancers import LoadBalancers
 from consul_nginx.loops.own_templates import OwnTemplates
@@ -230,6 +231,7 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
         if registering is not None:
             tasks.start(registering.run, name="registrar")
         tasks.start(_measure_lag, name="lag")
+        tasks.start(partial(collect_in_quiet, quiet=lambda: to_do.depth == 0), name="garbage")
         await stack.enter_async_context(
             serve(
                 port=settings.http_port,

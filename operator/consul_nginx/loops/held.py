@@ -42,10 +42,11 @@ def hold(
     held: dict[str, Recollection] = {}
     again: list[float] = []
     room = MAX_INSTANCES
-    for query in sorted(observations):
+    ailing = (
+        query for query, item in observations.items() if item.error is not None or query in kept
+    )
+    for query in sorted(ailing):
         observation, key = observations[query], query_key(query)
-        if observation.error is None and query not in kept:
-            continue
         known = before.get(key)
         if known is None:
             due = (observation.failing_since or now) + FAILING_S

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
 from consul_nginx.model.bundle import ENDPOINTS_PREFIX, HASH_FILE, MAIN_FILE, Bundle
 from consul_nginx.model.layout import Layout
@@ -144,27 +143,33 @@ def _includes(upstreams_file: str, parts: Sequence[str]) -> list[tokens.Token]:
 
 
 def _upstreams(endpoints: Sequence[tuple[Upstream, str]], *, layer: Layer) -> str:
-    return template("upstreams.conf.j2").render(
-        is_http=layer is Layer.HTTP,
-        upstreams=[
-            {
-                **_definition(upstream),
-                "zone_size": tokens.kilobytes(_zone_kilobytes(text.count("\n"))),
-            }
-            for upstream, text in endpoints
-            if upstream.layer is layer
-        ],
+    return "".join(
+        _definition(upstream, zone=_zone_kilobytes(text.count("\n")))
+        for upstream, text in endpoints
+        if upstream.layer is layer
     )
 
 
+def _definition(upstream: Upstream, *, zone: int) -> str:
+    """An upstream with a zone of so many kilobytes."""
+    known = _definitions(upstream)
+    if zone not in known:
+        known[zone] = template("upstream.conf.j2").render(
+            upstream={
+                "name": upstream_name(upstream.id),
+                "method": balancing.method(upstream),
+                "endpoints_file": tokens.file_name(_endpoints_file(upstream)),
+                "settings": [*balancing.sticky(upstream), *balancing.keepalive(upstream)],
+            },
+            zone_size=tokens.kilobytes(zone),
+        )
+    return known[zone]
+
+
 @by_identity
-def _definition(upstream: Upstream) -> Mapping[str, Any]:
-    return {
-        "name": upstream_name(upstream.id),
-        "method": balancing.method(upstream),
-        "endpoints_file": tokens.file_name(_endpoints_file(upstream)),
-        "settings": [*balancing.sticky(upstream), *balancing.keepalive(upstream)],
-    }
+def _definitions(_: Upstream) -> dict[int, str]:
+    """By the size of the zone: of an upstream without known endpoints these are in its file."""
+    return {}
 
 
 def _zone_kilobytes(servers: int) -> int:

@@ -14,6 +14,7 @@ from consul_nginx.model.consul import ServiceQuery
 from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef
 from consul_nginx.model.listener import Listener
 from consul_nginx.model.mapping import Path, ServiceMapping
+from consul_nginx.model.remembered import by_identity
 from consul_nginx.model.template import TemplateUse
 from consul_nginx.model.verdict import Condition, accepted, rejected
 from consul_nginx.plan.own_templates import objection_to_mappings
@@ -88,7 +89,48 @@ def accept(
     ``load_balancer`` (``bound``). ``templates`` are those in force, which leave nothing of their
     listeners to mappings. ``awaited`` are uids of mappings that can't be served in their present
     form yet (``awaited`` in ``awaiting.py``): the remembered one is used, and claims what it did.
+    The same object again while all that is given is the same: most changes are Consul's, which has
+    no say in it.
     """
+    given = _Given(
+        mappings=tuple(mappings),
+        remembered=remembered,
+        permissions=permissions,
+        templates=templates,
+        awaited=frozenset(awaited),
+    )
+    latest = _latest(load_balancer)
+    if latest.made is None or latest.given != given:
+        latest.given, latest.made = given, _gone_through(load_balancer, given)
+    return latest.made
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Given:
+    """What is accepted or not, and by what."""
+
+    mappings: tuple[ServiceMapping, ...]
+    remembered: Mapping[str, ServiceMapping]
+    permissions: Permissions
+    templates: tuple[TemplateUse, ...]
+    awaited: frozenset[str]
+
+
+@dataclass
+class _Latest:
+    """What was given last, and what came out."""
+
+    given: _Given | None = None
+    made: Acceptance | None = None
+
+
+@by_identity
+def _latest(_: LoadBalancer) -> _Latest:
+    return _Latest()
+
+
+def _gone_through(load_balancer: LoadBalancer, given: _Given) -> Acceptance:
+    permissions, remembered = given.permissions, given.remembered
     by_name = {listener.name: listener for listener in load_balancer.listeners}
     owners: dict[Claim, ObjectRef] = {}
 
@@ -107,7 +149,7 @@ def accept(
             return _no_such_listener(mapping=mapping, names=sorted(by_name))
         return (
             policy_objection(mapping=mapping, listener=listener, policy=permissions.policy)
-            or objection_to_mappings(listener, in_force=templates)
+            or objection_to_mappings(listener, in_force=given.templates)
             or listener_objection(mapping=mapping, listener=listener)
             or _unsupported(mapping=mapping, listener=listener)
             or _conflict(mapping=mapping, listener=listener, owners=owners)
@@ -117,14 +159,14 @@ def accept(
     stand_ins: dict[str, ServiceMapping] = {}
     used: dict[str, ServiceMapping] = {}
     awaiting: dict[str, ServiceMapping] = {}
-    present = {mapping.meta.uid: mapping for mapping in mappings}
+    present = {mapping.meta.uid: mapping for mapping in given.mappings}
     for uid, _ in sorted({**remembered, **present}.items(), key=lambda item: _age(item[1])):
         if (mapping := present.get(uid)) is not None:
             objection = objection_to(mapping)
             verdicts.append((mapping, objection or accepted()))
             if objection is None:
                 used[uid] = mapping
-        earlier = remembered.get(uid) if uid not in used or uid in awaited else None
+        earlier = remembered.get(uid) if uid not in used or uid in given.awaited else None
         if earlier and not objection_to(earlier):
             if uid in used:
                 awaiting[uid] = used[uid]
