@@ -56,7 +56,7 @@ consul-binary: venv ## provide a real Consul for tests without a cluster, print 
 bench-latency: cluster ## how soon nginx follows Consul, beside consul-template (15 min; CHANGES=100: 3 min)
 	@PYTHONPATH=tests .venv/bin/python -m bench --changes $(or $(CHANGES),1000)
 
-bench-mappings: venv ## what 1,000 mappings cost to plan and render, and one change among them (20 s)
+bench-mappings: venv ## what 1,000 mappings cost to plan and render, and one change among them (25 s)
 	@PYTHONPATH=tests .venv/bin/python -m bench.mappings
 
 ##@ Every day

@@ -33,8 +33,8 @@ from consul_nginx.plan.load_balancer import bound
 from consul_nginx.plan.own_templates import uses
 from unit.factories import instance, load_balancer, mapping, planned
 
-RUNS = 20
-CHANGES = 200
+RUNS = 10
+CHANGES = 100
 HOSTS = 200
 MAX_CERTIFICATES = 16
 NOT_AFTER = 2_000_000_000.0
