@@ -7,10 +7,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, TypeGuard
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from consul_nginx.consul.catalog import Catalog
 from consul_nginx.kube.bundle_store import BundleStore, Written
@@ -18,104 +16,31 @@ from consul_nginx.kube.children import state_ref
 from consul_nginx.kube.client import CONFIG_MAP, Kind, KubeClient
 from consul_nginx.kube.errors import KubeConflict, KubeRefused
 from consul_nginx.kube.nginx_pod import NginxImage
-from consul_nginx.kube.state import State, essence
 from consul_nginx.loops.batching import Batcher
 from consul_nginx.loops.certificates import Authorities
 from consul_nginx.loops.certificates import Certificates as Secrets
 from consul_nginx.loops.children import Children
-from consul_nginx.loops.held import hold, with_held
+from consul_nginx.loops.gathering import Gathered, Gatherer
+from consul_nginx.loops.held import hold
 from consul_nginx.loops.lead import Lead
 from consul_nginx.loops.memory import Memory, Remembered
 from consul_nginx.loops.own_templates import OwnTemplates
+from consul_nginx.loops.programme import Programme, programme_of
 from consul_nginx.loops.refusals import Refusals
 from consul_nginx.loops.resources import Resources
-from consul_nginx.model.bundle import Bundle
-from consul_nginx.model.consul import UNKNOWN, PodMark, ServiceQuery, Snapshot
-from consul_nginx.model.history import Recollection
-from consul_nginx.model.kubernetes import LoadBalancer, Meta, ObjectRef
+from consul_nginx.model.consul import PodMark, ServiceQuery
+from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef
 from consul_nginx.model.layout import Layout
-from consul_nginx.model.listener import Listener
-from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.model.pods import PodRejection
 from consul_nginx.model.policy import Policy
-from consul_nginx.model.verdict import Condition, accepted
-from consul_nginx.nginx.certificates import certificate_file
-from consul_nginx.nginx.own.choice import Templates, chosen
-from consul_nginx.nginx.render import listener_file, own_file, render, served_upstreams
+from consul_nginx.model.verdict import Condition
+from consul_nginx.nginx.render import render
 from consul_nginx.nginx.substitute import Substituted, exchangeable, substitute
-from consul_nginx.plan.acceptance import Acceptance, accept, with_stand_in
-from consul_nginx.plan.authorities import Findings, authorities_of, problems_of_clients
-from consul_nginx.plan.awaiting import awaited, earlier_forms
-from consul_nginx.plan.certificates import Certificates, resolve_certificates, secrets_of
-from consul_nginx.plan.listener_tls import certificate_id
-from consul_nginx.plan.load_balancer import (
-    Plan,
-    bound,
-    listener_id,
-    plan_load_balancer,
-)
-from consul_nginx.plan.own_templates import conditions, uses
-from consul_nginx.plan.permissions import Permissions, consul_objection, template_objection
+from consul_nginx.plan.load_balancer import Plan, plan_load_balancer
 from consul_nginx.plan.survey import GonePods
-from consul_nginx.resources.base import Invalid, invalid
+from consul_nginx.resources.base import Invalid
 
-FIRST_ANSWER_PATIENCE_S = 2.0
 CHILDREN_NOT_SETTLED_S = 2.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Programme:
-    """What a LoadBalancer's nginx was told last, or would be if it were not paused.
-
-    ``accepted`` is the verdict on the LoadBalancer itself: when it is a rejection, an earlier form
-    of it was planned; ``load_balancer`` is the form that was. ``contained`` says for each object,
-    by uid, its generation and the first revision with it. ``proven`` is what nginx ran of its files
-    before (``State``). ``rejected`` has the listeners that nginx refused, and why; ``templates``
-    what keeps templates from having a text.
-    """
-
-    accepted: Condition
-    load_balancer: LoadBalancer
-    certificates: Certificates
-    plan: Plan
-    paused: bool
-    bundle: Bundle
-    proven: Mapping[str, str]
-    rejected: Mapping[str, str]
-    templates: tuple[Condition, ...]
-    revision: int
-    written_at: float
-    contained: Mapping[str, tuple[int, int]]
-
-    def first_revision(self, meta: Meta) -> int | None:
-        """First revision that contains this generation of an object; None: not written yet."""
-        generation, revision = self.contained.get(meta.uid, (None, None))
-        return revision if generation == meta.generation else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Gathered:
-    """All that a plan is made from.
-
-    ``load_balancer`` is the form to serve: the present one, or when that is rejected the one that
-    was accepted last. ``state`` is to be remembered if the plan accepts its mappings.
-    ``readable`` are the Secrets that the operator may read, of those that are named.
-    """
-
-    accepted: Condition
-    load_balancer: LoadBalancer
-    mappings: tuple[ServiceMapping, ...]
-    present: State
-    memory: Remembered
-    acceptance: Acceptance
-    certificates: Certificates
-    authorities: Findings
-    readable: tuple[str, ...]
-    snapshot: Snapshot
-    written: Written
-    gone: GonePods
-    now: float
-    templates: Templates
 
 
 class LoadBalancers:
@@ -143,23 +68,29 @@ class LoadBalancers:
     ) -> None:
         self._kube = kube
         self._lead = lead
-        self._gone = gone
-        self._clock = clock
         self._resources = resources
-        self._catalog = catalog
-        self._secrets = secrets
-        self._authorities = authorities
         self._batcher = batcher
-        self._policy = policy
         self._own_templates = own_templates
         self._bundles = BundleStore(kube=kube)
         self._programmes: dict[ObjectRef, Programme] = {}
         self._refusals: dict[ObjectRef, str] = {}
-        self._queries: dict[ObjectRef, frozenset[ServiceQuery]] = {}
-        self._pods: dict[ObjectRef, frozenset[str]] = {}
         self._refused = Refusals()
         self._proven: dict[ObjectRef, Mapping[str, str]] = {}
         self._memory = Memory(kube=kube)
+        self._gatherer = Gatherer(
+            resources=resources,
+            catalog=catalog,
+            secrets=secrets,
+            authorities=authorities,
+            policy=policy,
+            own_templates=own_templates,
+            memory=self._memory,
+            bundles=self._bundles,
+            refused=self._refused,
+            proven=self._proven,
+            gone=gone,
+            clock=clock,
+        )
         self._children = Children(kube=kube, lead=lead, image=nginx_image)
 
     def programme(self, ref: ObjectRef) -> Programme | None:
@@ -199,15 +130,13 @@ class LoadBalancers:
 
     def pod_fate(self, uid: str) -> None:
         """A Pod is gone, so that nobody may be sent to its address any more; or it is there."""
-        for ref, uids in self._pods.items():
-            if uid in uids:
-                self._batcher.changed(ref)
+        for ref in self._gatherer.naming(uid):
+            self._batcher.changed(ref)
 
     def pods_known(self) -> None:
         """All Pods are known: those that ended before can be told now."""
-        for ref, uids in self._pods.items():
-            if uids:
-                self._batcher.changed(ref)
+        for ref in self._gatherer.naming_any():
+            self._batcher.changed(ref)
 
     async def reconcile(self, ref: ObjectRef) -> float | None:
         """Bring one LoadBalancer's ConfigMap and objects to what they should be.
@@ -230,8 +159,12 @@ class LoadBalancers:
         return again
 
     async def _reconcile(self, ref: ObjectRef) -> float | None:
-        gathered = await self._gather(ref)
+        if self._resources.load_balancers.get(ref) is None:
+            self._forget(ref)
+            return None
+        gathered = await self._gatherer.gather(ref)
         if gathered is None:
+            self._programmes.pop(ref, None)
             return None
         plan = plan_load_balancer(
             load_balancer=gathered.load_balancer,
@@ -270,7 +203,7 @@ class LoadBalancers:
         self._lead.require()
         await self._memory.keep(
             load_balancer=gathered.load_balancer,
-            state=_to_remember(gathered=gathered, plan=plan, proven=proven, held=holding.held),
+            state=gathered.to_remember(plan=plan, proven=proven, held=holding.held),
             before=gathered.memory,
             in_use=(*plan.stand_ins, *plan.awaiting),
         )
@@ -307,260 +240,43 @@ class LoadBalancers:
 
     def asking(self, query: ServiceQuery) -> frozenset[ObjectRef]:
         """LoadBalancers whose mappings an answer to ``query`` concerns."""
-        return frozenset(ref for ref, queries in self._queries.items() if query in queries)
-
-    async def _gather(self, ref: ObjectRef) -> _Gathered | None:
-        stored = self._resources.load_balancers.get(ref)
-        if stored is None:
-            self._forget(ref)
-            return None
-        memory = await self._memory.recall(ref)
-        accepted_now = self.verdict(stored.value)
-        load_balancer = (
-            memory.load_balancer
-            if isinstance(stored.value, Invalid) or not accepted_now.is_true
-            else stored.value
-        )
-        if not self._can_be_served(load_balancer, uid=stored.value.meta.uid):
-            self._programmes.pop(ref, None)
-            return None
-        written = await self._bundles.read(load_balancer)
-        templates = chosen(
-            own=await self._own_templates.render(load_balancer),
-            written=written.files,
-            refused=self._refused.refused(ref),
-            proven=self._proven.get(ref, memory.state.proven),
-        )
-        mappings = self._resources.mappings_of(ref)
-        valid = tuple(
-            bound(mapping=mapping, load_balancer=load_balancer) for mapping in mappings.valid
-        )
-        remembered = {
-            uid: bound(mapping=mapping, load_balancer=load_balancer)
-            for uid, mapping in memory.mappings.items()
-            if uid in mappings.raws
-        }
-        accepting = partial(
-            accept,
-            load_balancer=load_balancer,
-            mappings=valid,
-            remembered=remembered,
-            permissions=self._permissions(),
-            templates=tuple(one.use for one in templates.in_force),
-        )
-        acceptance = accepting()
-        earlier = earlier_forms(acceptance=acceptance, remembered=remembered)
-        found = await self._secrets.findings(
-            ref, [ObjectRef(namespace=ref.namespace, name=n) for n in secrets_of(load_balancer)]
-        )
-        findings = {secret.name: finding for secret, finding in found.items()}
-        named = authorities_of(
-            load_balancer=load_balancer,
-            mappings=(*acceptance.used.values(), *earlier.values()),
-        )
-        authorities = await self._authorities.findings(ref, named)
-        queries = acceptance.queries.union(*(form.queries for form in earlier.values()))
-        self._ask(ref, queries)
-        await self._catalog.heard(acceptance.queries, patience=FIRST_ANSWER_PATIENCE_S)
-        # From here on without a pause: what comes later has it reconciled once more.
-        snapshot = self._snapshot(queries, held=memory.state.held)
-        if earlier:
-            acceptance = accepting(
-                awaited=awaited(
-                    load_balancer=load_balancer,
-                    acceptance=acceptance,
-                    earlier=earlier,
-                    snapshot=snapshot,
-                    served=served_upstreams(written.files, layout=Layout()),
-                )
-            )
-            self._ask(ref, acceptance.queries)
-            snapshot = {query: snapshot[query] for query in acceptance.queries}
-        marks = _marks(snapshot)
-        self._pods[ref] = frozenset(marks)
-        return _Gathered(
-            accepted=accepted_now,
-            load_balancer=load_balancer,
-            mappings=valid,
-            present=State(
-                load_balancer=essence(stored.raw),
-                mappings={uid: essence(raw) for uid, raw in mappings.raws.items()},
-            ),
-            memory=memory,
-            acceptance=acceptance,
-            certificates=resolve_certificates(
-                load_balancer=load_balancer,
-                findings=findings,
-                remembered=memory.state.certificates,
-                now=self._clock(),
-                more_problems=problems_of_clients(load_balancer, authorities),
-            ),
-            authorities=authorities,
-            readable=tuple(name for name, found in findings.items() if found.readable),
-            snapshot=snapshot,
-            written=written,
-            gone=self._gone(ref, marks.values()),
-            now=self._clock(),
-            templates=templates,
-        )
-
-    def _snapshot(
-        self, queries: frozenset[ServiceQuery], *, held: Mapping[str, Recollection]
-    ) -> Snapshot:
-        known = self._catalog.snapshot()
-        return with_held({query: known.get(query, UNKNOWN) for query in queries}, held)
+        return self._gatherer.asking(query)
 
     def verdict(self, load_balancer: LoadBalancer | Invalid) -> Condition:
         """``Accepted`` of a LoadBalancer."""
-        if isinstance(load_balancer, Invalid):
-            return invalid(load_balancer)
-        return (
-            consul_objection(load_balancer=load_balancer, policy=self._policy)
-            or template_objection(load_balancer=load_balancer, policy=self._policy)
-            or accepted()
-        )
-
-    def _can_be_served(
-        self, load_balancer: LoadBalancer | None, *, uid: str
-    ) -> TypeGuard[LoadBalancer]:
-        """Whether a form may be served: not that of an earlier LoadBalancer of the same name."""
-        return (
-            load_balancer is not None
-            and load_balancer.meta.uid == uid
-            and self.verdict(load_balancer).is_true
-        )
-
-    def _permissions(self) -> Permissions:
-        return Permissions(
-            policy=self._policy, namespace_labels=self._resources.namespaces.labels()
-        )
+        return self._gatherer.verdict(load_balancer)
 
     def _forget(self, ref: ObjectRef) -> None:
         """The LoadBalancer is gone."""
         self.forget_observed(ref)
+        self._gatherer.forget(ref)
         self._children.forget_all(ref)
         self._memory.forget_all(ref)
-        self._own_templates.forget(ref)
         self._programmes.pop(ref, None)
-        self._pods.pop(ref, None)
         self._proven.pop(ref, None)
         self._refused.forget(ref)
         self._batcher.forget(ref)
-        self._secrets.forget(ref)
-        self._authorities.forget(ref)
-        self._ask(ref, frozenset())
-
-    def _ask(self, ref: ObjectRef, queries: frozenset[ServiceQuery]) -> None:
-        """Have Consul watched for what any LoadBalancer asks."""
-        if queries:
-            self._queries[ref] = queries
-        else:
-            self._queries.pop(ref, None)
-        self._catalog.watch_only(set().union(*self._queries.values()))
 
     def _remember(
         self,
         *,
-        gathered: _Gathered,
+        gathered: Gathered,
         plan: Plan,
         proven: Mapping[str, str],
         substituted: Substituted,
         written: Written,
     ) -> None:
-        ref, bundle = gathered.load_balancer.meta.ref, substituted.bundle
-        rejected = {
-            listener.name: substituted.reasons[file]
-            for listener in gathered.load_balancer.listeners
-            for file in _files_of(listener)
-            if file in substituted.reasons
-        }
-        rejected |= {
-            use.listener or use.field: substituted.reasons[file]
-            for use in uses(gathered.load_balancer)
-            if (file := own_file(use.id)) in substituted.reasons
-        }
-        rejected |= gathered.templates.refused
-        problems = conditions(gathered.templates.problems, namespace=ref.namespace)
-        before = self._programmes.get(ref)
-        contained = dict(before.contained) if before is not None else {}
-        if bundle.hash == written.hash:
-            metas = [
-                item.meta
-                for item in gathered.mappings
-                if item.listener not in rejected and item.meta.uid not in plan.awaiting
-            ]
-            if gathered.accepted.is_true and not rejected and not problems:
-                metas.append(gathered.load_balancer.meta)
-            contained = {
-                meta.uid: contained[meta.uid]
-                if contained.get(meta.uid, (None, 0))[0] == meta.generation
-                else (meta.generation, written.revision)
-                for meta in metas
-            }
-        self._programmes[ref] = Programme(
-            accepted=with_stand_in(
-                gathered.accepted,
-                None if gathered.accepted.is_true else gathered.load_balancer.meta.generation,
-            ),
-            load_balancer=gathered.load_balancer,
-            certificates=gathered.certificates,
+        ref = gathered.load_balancer.meta.ref
+        self._programmes[ref] = programme_of(
+            gathered=gathered,
             plan=plan,
-            bundle=bundle,
             proven=proven,
-            rejected=rejected,
-            templates=problems,
-            paused=gathered.load_balancer.paused,
-            revision=written.revision,
-            written_at=time.monotonic(),
-            contained=contained,
+            substituted=substituted,
+            written=written,
+            at=time.monotonic(),
+            before=self._programmes.get(ref),
         )
-
-
-def _marks(snapshot: Snapshot) -> dict[str, PodMark]:
-    """Pods that instances name, by UID."""
-    return {
-        instance.pod.uid: instance.pod
-        for observation in snapshot.values()
-        for instance in observation.instances or ()
-        if instance.pod.uid
-    }
 
 
 def _soonest(*delays: float | None) -> float | None:
     return min((max(delay, 0.0) for delay in delays if delay is not None), default=None)
-
-
-def _files_of(listener: Listener) -> Iterator[str]:
-    """Those of the bundle that nginx may refuse alone."""
-    for secret in listener.tls.secrets if listener.tls is not None else ():
-        yield certificate_file(certificate_id(secret))
-    yield listener_file(listener_id(listener))
-
-
-def _to_remember(
-    *,
-    gathered: _Gathered,
-    plan: Plan,
-    proven: Mapping[str, str],
-    held: Mapping[str, Recollection],
-) -> State:
-    """What is accepted and served now, and for the rest what was remembered of it."""
-    before = gathered.memory.state
-    accepted_uids = {m.meta.uid for m, verdict in plan.mappings if verdict.accepted.is_true}
-    accepted_uids -= plan.awaiting.keys()
-    return State(
-        held=held,
-        proven=proven,
-        # What is odd about them is found again, and would be news at each comparison.
-        certificates={
-            name: replace(item, remarks=()) for name, item in gathered.certificates.usable.items()
-        },
-        load_balancer=gathered.present.load_balancer
-        if gathered.accepted.is_true
-        else before.load_balancer,
-        mappings={
-            uid: raw if uid in accepted_uids else before.mappings[uid]
-            for uid, raw in gathered.present.mappings.items()
-            if uid in accepted_uids or uid in before.mappings
-        },
-    )

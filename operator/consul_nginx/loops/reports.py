@@ -29,7 +29,8 @@ from consul_nginx.kube.status import conditions, service_addresses, status_body,
 from consul_nginx.kube.workload import desired_pods
 from consul_nginx.loops.events import Events
 from consul_nginx.loops.lead import Lead
-from consul_nginx.loops.load_balancers import LoadBalancers, Programme
+from consul_nginx.loops.load_balancers import LoadBalancers
+from consul_nginx.loops.programme import Programme
 from consul_nginx.loops.resources import MappingsOf, Resources
 from consul_nginx.loops.store import Store, Stored
 from consul_nginx.metrics import (
