@@ -207,9 +207,7 @@ EXPRESSIONS = st.recursive(
 )
 
 
-@settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(expression=EXPRESSIONS)
 def test_a_snapshot_answers_any_expression_as_consul_does(consul, recorded, expression):
     query = ServiceQuery(service="filtered", filter=expression)

@@ -200,5 +200,5 @@ class Machine(RuleBasedStateMachine):
             assert selections(self.decided(later=until * share)) == selections(decision)
 
 
-Machine.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+Machine.TestCase.settings = settings(max_examples=150, stateful_step_count=30)
 TestHealthMachine = Machine.TestCase

@@ -230,7 +230,7 @@ def test_a_hostile_key_is_refused_or_taken_literally(name: str):
 SPECIAL = st.text(alphabet="ab19.:;{}\"'\\$#%/[]()|*+?-_= \n\r\t\0é", max_size=24)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     name=st.sampled_from(sorted(PLACES)), text=SPECIAL | st.text(max_size=24), at_end=st.booleans()
 )

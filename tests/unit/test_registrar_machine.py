@@ -673,7 +673,7 @@ def test_pods_that_another_leader_registered_since_the_last_list_need_two_that_l
         assert len(machine.consul.ours()) == left
 
 
-BUDGET = settings(max_examples=60, stateful_step_count=40, deadline=None)
+BUDGET = settings(max_examples=60, stateful_step_count=40)
 TestCatalog = Machine.TestCase
 TestCatalog.settings = BUDGET
 TestAgents = AgentMachine.TestCase

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from consul_nginx.commands.snapshots import SnapshotError, parse_snapshot
@@ -187,7 +187,6 @@ def test_what_a_snapshot_cannot_answer_is_told_also_of_a_service_that_is_not_the
         ids(snapshot({}), **query)
 
 
-@settings(deadline=None)
 @given(text=st.text(alphabet="()[]\"`'=!. abinortSeviceTgM01\\", max_size=60))
 def test_any_filter_is_a_filter_or_told_of(text):
     with contextlib.suppress(SnapshotError):
