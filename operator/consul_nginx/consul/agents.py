@@ -13,8 +13,7 @@ from typing import Any
 from consul.base import Response
 
 from consul_nginx.consul import registered
-from consul_nginx.consul.api import Api
-from consul_nginx.consul.client import not_consuls
+from consul_nginx.consul.api import Api, not_consuls
 from consul_nginx.consul.errors import ConsulRefused, ConsulUnavailable
 from consul_nginx.consul.fields import MalformedError, field_of, malformed
 from consul_nginx.consul.outcome import Outcome

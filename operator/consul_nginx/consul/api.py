@@ -1,4 +1,4 @@
-"""JSON to and from one Consul: what registrations are read and written with."""
+"""Reading from and writing to one Consul: blocking queries, JSON, and what is no answer of it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from typing import Any
 
 from consul.base import Response
 
-from consul_nginx.consul.client import BLOCKING_TIMEOUT_S, WAIT_S, index_of, not_consuls
 from consul_nginx.consul.errors import ConsulUnavailable
-from consul_nginx.consul.transport import DEFAULT_TIMEOUT_S, PooledTransport
+from consul_nginx.consul.transport import DEFAULT_TIMEOUT_S, Callback, PooledTransport
+
+WAIT_S = 300
+# Consul adds up to wait/16 of jitter to a blocking query.
+BLOCKING_TIMEOUT_S = WAIT_S * 17 / 16 + 5
 
 _FILTERED = "X-Consul-Results-Filtered-By-ACLs"
 
@@ -43,20 +46,34 @@ class Api:
     secret_token: str | None = None
     may_write: Callable[[], None] = lambda: None
 
-    async def get(
-        self, path: str, *, params: Sequence[tuple[str, str]] = (), index: int = 0
-    ) -> Read | None:
-        """Read ``path``, after ``/v1/``; with ``index`` > 0 once it moved. None: there is none."""
+    async def ask(
+        self,
+        read: Callback,
+        path: str,
+        *,
+        params: Sequence[tuple[str, str]] = (),
+        index: int = 0,
+    ) -> Any:
+        """What ``read`` makes of the answer to ``path``, after ``/v1/``.
+
+        With ``index`` > 0 Consul answers once it moved on from there.
+        """
         asked = [*params, *self._datacenter()]
         if index:
             asked += [("index", str(index)), ("wait", f"{WAIT_S}s")]
-        read: Read | None = await self.http.get(
-            _read,
+        return await self.http.get(
+            read,
             path=f"/v1/{path}",
             params=asked,
             headers=self._headers(),
             within=BLOCKING_TIMEOUT_S if index else DEFAULT_TIMEOUT_S,
         )
+
+    async def get(
+        self, path: str, *, params: Sequence[tuple[str, str]] = (), index: int = 0
+    ) -> Read | None:
+        """Read ``path`` as ``ask`` does. None: there is none."""
+        read: Read | None = await self.ask(_read, path, params=params, index=index)
         return read
 
     async def all(
@@ -87,6 +104,28 @@ class Api:
 
     def _headers(self) -> dict[str, str]:
         return {"X-Consul-Token": self.secret_token} if self.secret_token else {}
+
+
+def index_of(response: Response) -> int:
+    """The index of an answer, at least 1; raises ``ConsulUnavailable`` for what is no answer."""
+    if response.code != HTTPStatus.OK:
+        raise not_consuls(response)
+    return stated_index(response)
+
+
+def stated_index(response: Response) -> int:
+    """As ``index_of``, whatever the answer's status."""
+    try:
+        return max(int(response.headers["X-Consul-Index"]), 1)
+    except (ValueError, LookupError) as error:
+        raise not_consuls(response) from error
+
+
+def not_consuls(response: Response) -> ConsulUnavailable:
+    """The error for what no Consul answers."""
+    return ConsulUnavailable(
+        f"HTTP {response.code}, and not an answer of Consul's: {response.body[:100]!r}"
+    )
 
 
 def encoded(body: Any) -> bytes:

@@ -11,16 +11,13 @@ from typing import Any
 
 from consul.base import Consul, Response
 
-from consul_nginx.consul.errors import ConsulRefused, ConsulUnavailable
+from consul_nginx.consul.api import Api, index_of, not_consuls, stated_index
+from consul_nginx.consul.errors import ConsulRefused
 from consul_nginx.consul.health import parse_instances
 from consul_nginx.consul.questions import asked, value_of
-from consul_nginx.consul.transport import DEFAULT_TIMEOUT_S, Callback, PooledTransport, path_segment
+from consul_nginx.consul.transport import Callback, PooledTransport, path_segment
 from consul_nginx.model.consul import Instance, ServiceQuery
 from consul_nginx.model.facts import Question, Value
-
-WAIT_S = 300
-# Consul adds up to wait/16 of jitter to a blocking query.
-BLOCKING_TIMEOUT_S = WAIT_S * 17 / 16 + 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +46,8 @@ class ConsulClient(Consul):  # type: ignore[misc] # python-consul2 has no types
         self.http = http
         self.dc = datacenter
         self.token = None
-        self._headers = {"X-Consul-Token": secret_token} if secret_token else {}
         self.consistency = "default"
+        self._api = Api(http=http, datacenter=datacenter, secret_token=secret_token)
 
     async def service(
         self, *, query: ServiceQuery, index: int = 0, consistent: bool = False
@@ -108,7 +105,7 @@ class ConsulClient(Consul):  # type: ignore[misc] # python-consul2 has no types
 
         def read(response: Response) -> tuple[int, Value]:
             told = "X-Consul-Index" in response.headers
-            return _index(response) if told else 0, value_of(response, asked=request)
+            return stated_index(response) if told else 0, value_of(response, asked=request)
 
         found: tuple[int, Value] = await self._read(
             read,
@@ -143,36 +140,13 @@ class ConsulClient(Consul):  # type: ignore[misc] # python-consul2 has no types
         datacenter: str,
         index: int,
     ) -> Any:
-        """Read ``place``; with ``index`` > 0 Consul answers when it moved on from there."""
-        if datacenter or self.dc:
-            params.append(("dc", datacenter or str(self.dc)))
-        if index:
-            params += [("index", str(index)), ("wait", f"{WAIT_S}s")]
-        return await self.http.get(
-            callback,
-            path=f"/v1/{place}",
-            params=params,
-            headers=self._headers,
-            within=BLOCKING_TIMEOUT_S if index else DEFAULT_TIMEOUT_S,
-        )
+        """Read ``place``, in the client's own datacenter when none is named."""
+        api = replace(self._api, datacenter=datacenter) if datacenter else self._api
+        return await api.ask(callback, place, params=params, index=index)
 
 
 # Conditions that nothing fulfils: only the index is of interest.
 _FILTERS = {"health/state/any": 'CheckID == "\\n"', "catalog/nodes": 'Node == "\\n"'}
-
-
-def index_of(response: Response) -> int:
-    """The index of an answer, at least 1; raises ``ConsulUnavailable`` for what is no answer."""
-    if response.code != HTTPStatus.OK:
-        raise not_consuls(response)
-    return _index(response)
-
-
-def _index(response: Response) -> int:
-    try:
-        return max(int(response.headers["X-Consul-Index"]), 1)
-    except (ValueError, LookupError) as error:
-        raise not_consuls(response) from error
 
 
 def _answer(response: Response, *, nearest_first: bool) -> Answer:
@@ -190,10 +164,3 @@ def _answer(response: Response, *, nearest_first: bool) -> Answer:
     if not instances and response.headers.get("X-Consul-Results-Filtered-By-ACLs") == "true":
         raise ConsulRefused("the ACL token may not read this service: it needs service:read")
     return Answer(index=index, instances=instances, nearest_first=nearest_first)
-
-
-def not_consuls(response: Response) -> ConsulUnavailable:
-    """The error for what no Consul answers."""
-    return ConsulUnavailable(
-        f"HTTP {response.code}, and not an answer of Consul's: {response.body[:100]!r}"
-    )

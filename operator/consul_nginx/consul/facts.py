@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from consul_nginx.backoff import Backoff
-from consul_nginx.consul.client import BLOCKING_TIMEOUT_S
+from consul_nginx.consul.api import BLOCKING_TIMEOUT_S
 from consul_nginx.consul.errors import ConsulError, ConsulRefused, ConsulUnavailable
 from consul_nginx.metrics import CONSUL_WATCH_ERRORS
 from consul_nginx.model.facts import (

@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 from consul.base import Response
 
-from consul_nginx.consul.errors import ConsulRefused, ConsulUnavailable
+from consul_nginx.consul.api import not_consuls
+from consul_nginx.consul.errors import ConsulRefused
 from consul_nginx.consul.fields import MalformedError, field_of
 from consul_nginx.consul.health import aggregate
 from consul_nginx.consul.transport import path_segment
@@ -85,20 +86,14 @@ def value_of(response: Response, *, asked: Asked) -> Value:
     """
     absent = response.code == HTTPStatus.NOT_FOUND
     if absent and not (asked.place.startswith("kv/") and "X-Consul-Index" in response.headers):
-        raise _not_consuls(response)
+        raise not_consuls(response)
     try:
         value = () if absent else asked.read(json.loads(response.body))
     except (ValueError, LookupError, RecursionError) as error:
-        raise _not_consuls(response) from error
+        raise not_consuls(response) from error
     if not value and response.headers.get("X-Consul-Results-Filtered-By-ACLs") == "true":
         raise ConsulRefused(f"the ACL token may not read it: it needs {asked.right}")
     return value
-
-
-def _not_consuls(response: Response) -> ConsulUnavailable:
-    return ConsulUnavailable(
-        f"HTTP {response.code}, and not an answer of Consul's: {response.body[:100]!r}"
-    )
 
 
 def _kv_path(key: str) -> str:

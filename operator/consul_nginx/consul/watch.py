@@ -24,7 +24,8 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from consul_nginx.backoff import Backoff
-from consul_nginx.consul.client import BLOCKING_TIMEOUT_S, Answer
+from consul_nginx.consul.api import BLOCKING_TIMEOUT_S
+from consul_nginx.consul.client import Answer
 from consul_nginx.consul.errors import ConsulError, ConsulRefused, ConsulUnavailable
 from consul_nginx.model.consul import UNKNOWN, Doubt, History, Instance, Observation, ServiceQuery
 from consul_nginx.model.history import advance, is_bearable, is_passing
