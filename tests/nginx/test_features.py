@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import json
 import re
 import socket
 import ssl
@@ -27,7 +28,7 @@ from nginx.served import HERE, Echo, Http, HttpBackend, Served, echo, says, serv
 from nginx.support import Pod, wait_for
 from nginx.tls import Backend, greet, https_get
 from unit.certificates import Issued, certificate, issued, kept, pem
-from unit.features import manifests
+from unit.features import GOLDEN, manifests
 
 Load = Callable[..., Served]
 
@@ -695,3 +696,106 @@ def test_all_of_the_http_block_by_one_template_and_a_listener_by_another(feature
     assert {nginx.backend() for _ in range(9)} == {1}
     assert nginx.ask(listener="admin").text == "node-1 node-2"
     assert nginx.ask(listener="status").status == 204
+
+
+def copied(backend: HttpBackend, path: str) -> dict[str, Any]:
+    """The copy of a request, once it is there."""
+    found: dict[str, Any] = wait_for(
+        lambda: next((item for item in backend.asked if item["path"] == path), None)
+    )
+    return found
+
+
+def test_copies_are_what_backends_get(feature: Load):
+    nginx = feature("mirror")
+    body = "0123456789" * 300_000
+    told = {"Cookie": "a=b", "X_Secret": "s", "X_Mirrored_Uri": "/elsewhere"}
+    original = nginx.ask("/a/b?x=1&y=%20z", method="POST", body=body, **told).asked
+    copy = copied(nginx.http[2], "/a/b?x=1&y=%20z")
+    for part in ("method", "path", "body"):
+        assert copy[part] == original[part]
+    expected = {name: text for name, text in original["headers"].items() if "mirrored" not in name}
+    assert copy["headers"] == expected
+    assert copy["headers"]["host"] == "shop.example"
+    assert copy["headers"]["x-tenant"] == "shop"
+    assert "x-secret" not in copy["headers"]
+
+
+def test_answers_to_copies_are_nobodys(feature: Load):
+    nginx = feature("mirror")
+    nginx.http[2].reply = says(500, "broken", {"X-Accel-Redirect": "/some", "X-Shadow": "yes"})
+    answers = [nginx.ask(f"/{number}") for number in range(8)]
+    copied(nginx.http[2], "/7")
+    assert {answer.status for answer in answers} == {200}
+    assert all("x-shadow" not in answer.headers for answer in answers)
+    assert [item["path"] for item in nginx.http[1].asked] == [f"/{number}" for number in range(8)]
+
+
+def test_a_share_of_the_requests_is_copied(feature: Load):
+    nginx = feature("mirror")
+    nginx.http[1].reply = says(200, "")
+    for _ in range(300):
+        nginx.ask("/some")
+    nginx.ask("/the-last")
+    copied(nginx.http[2], "/the-last")
+    copies = [item for item in nginx.http[2].asked if item["path"] == "/some"]
+    assert 60 < len(copies) < 145, "34 of 100, five standard deviations either way"
+
+
+def test_a_mirror_that_is_down_or_never_answers_delays_nobody(feature: Load):
+    """One connection: with nginx's own mirrors, its next request waits for the copies."""
+    with socket.create_server((f"{HERE}4", 8080)) as silent:
+        nginx = feature("mirror", own={3, 4})
+        client = http.client.HTTPConnection("127.0.0.1", nginx.ports["http"], timeout=10)
+        for path in ("/silent", "/refusing", "/nobody"):
+            for body in ("", "x" * 500_000, ""):
+                client.request("POST", path, body=body, headers={"Host": "shop.example"})
+                answer = client.getresponse()
+                assert (answer.status, json.loads(answer.read())["path"]) == (200, path)
+        client.close()
+        for _ in range(3):
+            copy, _ = silent.accept()
+            assert copy.recv(100).startswith(b"POST /silent HTTP/1.1\r\n")
+            copy.close()
+    assert [item["path"] for item in nginx.http[1].asked].count("/refusing") == 3
+
+
+def test_copies_that_are_not_answered_do_not_use_nginx_up(feature: Load):
+    with socket.create_server((f"{HERE}4", 8080), backlog=4096) as silent:
+        nginx = feature("mirror", own={3, 4})
+        nginx.http[1].reply = says(200, "")
+        client = http.client.HTTPConnection("127.0.0.1", nginx.ports["http"], timeout=10)
+        for _ in range(1050):
+            client.request("GET", "/silent", headers={"Host": "shop.example"})
+            answer = client.getresponse()
+            answer.read()
+            assert answer.status == 200
+        client.close()
+        copies = [silent.accept()[0] for _ in range(1000)]
+        silent.settimeout(1)
+        with pytest.raises(TimeoutError):
+            silent.accept()
+        for copy in copies:
+            copy.close()
+
+
+def test_what_becomes_a_websocket_is_not_copied(feature: Load):
+    nginx = feature("mirror")
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"}
+    assert nginx.ask("/socket", **upgrade).asked["headers"]["upgrade"] == "websocket"
+    nginx.ask("/the-last")
+    copied(nginx.http[2], "/the-last")
+    assert [item["path"] for item in nginx.http[2].asked] == ["/the-last"]
+
+
+@pytest.mark.parametrize(("name", "kinds"), [("mirror", "mirror|copies|copy")])
+def test_locations_of_nginxs_own_can_not_be_asked_for(feature: Load, name: str, kinds: str):
+    nginx = feature(name)
+    text = "".join(path.read_text() for path in (GOLDEN / name / "nginx").iterdir())
+    found = set(re.findall(rf"location = /?((?:{kinds})_[0-9a-f]+)", text))
+    assert len(found) >= 2
+    for place in found:
+        with nginx.connect("http") as client:
+            client.sendall(f"GET {place} HTTP/1.1\r\nHost: shop.example\r\n\r\n".encode())
+            assert client.recv(100).startswith(b"HTTP/1.1 400 ")
+        assert nginx.ask(f"/{place}").asked["path"] == f"/{place}", "as any other path"

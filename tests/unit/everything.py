@@ -29,6 +29,16 @@ _RETRIES = {
     "timeout": "3s",
     "nonIdempotent": True,
 }
+_BACKEND = {
+    "service": "web",
+    "tags": ["v2"],
+    "datacenter": "dc1",
+    "filter": 'Service.Meta.version == "2"',
+    "namespace": "default",
+    "partition": "default",
+    "weight": 9,
+    "near": {"node": "node-1", "instances": 2},
+}
 
 LOAD_BALANCER: dict[str, Any] = {
     "paused": False,
@@ -97,14 +107,7 @@ MAPPINGS: dict[str, dict[str, Any]] = {
         "listener": "http",
         "hostnames": ["shop.example.com"],
         "path": {"type": "Prefix", "value": "/features"},
-        "backends": [
-            {
-                "service": "web", "tags": ["v2"], "datacenter": "dc1",
-                "filter": 'Service.Meta.version == "2"', "namespace": "default",
-                "partition": "default", "weight": 9, "near": {"node": "node-1", "instances": 2},
-            },
-            {"service": "canary", "weight": 1},
-        ],
+        "backends": [_BACKEND, {"service": "canary", "weight": 1}],
         "fallback": [{"address": "10.9.9.9", "port": 8080, "weight": 2}],
         "balancing": _BALANCING,
         "health": {
@@ -172,6 +175,19 @@ MAPPINGS: dict[str, dict[str, Any]] = {
         "hostnames": ["*.example.com"],
         "fixedResponse": {"statusCode": 200, "contentType": "text/html", "body": "<p>closed</p>"},
         "responseHeaders": _RESPONSE_HEADERS,
+    },
+    "copied": {
+        "loadBalancerRef": _REF,
+        "listener": "http",
+        "hostnames": ["copied.example.com"],
+        "backends": [{"service": "web"}],
+        "backendProtocol": "HTTPS",
+        "backendTls": {
+            "caCertificateRefs": [{"kind": "ConfigMap", "name": "ca"}],
+            "serverName": "web.example.com",
+        },
+        "requestHeaders": _REQUEST_HEADERS,
+        "mirror": {"backends": [_BACKEND, {"service": "shadow"}], "percent": 10, "timeout": "3s"},
     },
     "tcp": {
         "loadBalancerRef": _REF,

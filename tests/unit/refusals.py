@@ -53,6 +53,7 @@ def _listener(field: str, words: str, **listener: Any) -> Refusal:
 
 TRUSTED = {"trustedSources": ["10.0.0.0/8"]}
 CA = {"name": "ca"}
+MIRROR = {"backends": [{"service": "shadow"}]}
 SHOWN = {"certificateRefs": [{"name": "web-tls"}]}
 
 REFUSALS = (
@@ -146,6 +147,20 @@ REFUSALS = (
     _listener(
         "allowedNamespaces.from", "Unsupported value", allowedNamespaces={"from": "Others"}
     ),
+    _smap("", "a mirror gets copies of what backends get", **ANSWERS_ITSELF, mirror=MIRROR),
+    _smap("", "a request is copied when all of it is there", mirror=MIRROR,
+          backendProtocol="GRPC"),
+    _smap("", "a request is copied when all of it is there", mirror=MIRROR,
+          buffering={"requests": False}),
+    _smap("", "a mirror can't have a replacePrefix", mirror=MIRROR, replacePrefix="/"),
+    _smap("mirror.backends", "at least one backend needs a weight above 0",
+          mirror={"backends": [{"service": "web", "weight": 0}]}),
+    _smap("mirror.backends", "at least 1 item", mirror={"backends": []}),
+    _smap("mirror.backends[0].service", "should match",
+          mirror={"backends": [{"service": "../../kv/secret"}]}),
+    _smap("mirror.percent", "should be less than or equal to 100",
+          mirror={**MIRROR, "percent": 101}),
+    _smap("mirror.timeout", "must be from 100ms to 1m", mirror={**MIRROR, "timeout": "2m"}),
     _listener("", "http2 and realIp are for listeners that speak HTTP", protocol="TCP", http2=True),
     _listener("", "httpsRedirect is for listeners that speak HTTP", protocol="UDP",
               httpsRedirect={}),

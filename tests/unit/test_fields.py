@@ -27,10 +27,12 @@ ELSEWHERE = {
     "LoadBalancer.consul.tokenSecretRef.key": "cluster/test_tenancy.py::"
     "test_each_consul_gets_the_token_that_is_meant_for_it_and_no_other",
     # Of Consul Enterprise, which no test has: they get to Consul, which refuses them in words.
-    "ServiceMapping.backends.namespace": "consul/test_queries.py::"
-    "test_what_only_enterprise_has_is_refused_in_words",
-    "ServiceMapping.backends.partition": "consul/test_queries.py::"
-    "test_what_only_enterprise_has_is_refused_in_words",
+    **{
+        f"ServiceMapping.{backends}.{field}": "consul/test_queries.py::"
+        "test_what_only_enterprise_has_is_refused_in_words"
+        for backends in ("backends", "mirror.backends")
+        for field in ("namespace", "partition")
+    },
 }
 
 

@@ -69,7 +69,7 @@ DECIDING = re.compile(
 
 SERVER = re.compile(
     r"(\d{1,3}(\.\d{1,3}){3}:\d{1,5}|\[[0-9a-f:]+\]:\d{1,5}"
-    r"|unix:/run/consul-nginx/nginx/unavailable\.sock)"
+    r"|unix:/run/consul-nginx/nginx/(unavailable|mirrors)\.sock)"
     r"( (max_fails|max_conns|weight)=\d{1,7}| fail_timeout=\d+m?s| down)*"
 )
 
@@ -196,7 +196,7 @@ def in_everything(path: Path, value: Any) -> bool:
 
 def test_the_harmless_ones_are_accepted_and_reach_nginx():
     files, expected = harmless()
-    listeners, upstreams, certificates, authorities, others = 7, 4, 1, 2, 4
+    listeners, upstreams, certificates, authorities, others = 7, 6, 1, 2, 5
     assert len(files) == listeners + upstreams + certificates + authorities + others
     assert expected["/server/location/proxy_set_header", 2] > 0
 

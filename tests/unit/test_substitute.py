@@ -195,3 +195,13 @@ def test_only_what_every_pod_refuses_is_left_out(pods, files):
 def test_while_an_agent_still_looks_nothing_is_left_out():
     looking = replace(pod("a", "x").rejection, files=None)
     assert common_rejection(digest="h", pods=[replace(pod("a"), rejection=looking)]) is None
+
+
+@pytest.mark.parametrize("needed", ["proxy_pass http://u_mirrors/x;", "if ($unmirrored_50) {}"])
+def test_an_earlier_listener_whose_mirrors_are_gone_takes_no_ones_place(needed):
+    proven = {"listener-b.conf": needed}
+    assert substitute(bundle=BUNDLE, refused=REFUSED, proven=proven).bundle is BUNDLE
+    mirrors = "split_clients $request_id $unmirrored_50 {}\nupstream u_mirrors {"
+    bundle = Bundle.of({**FILES, "mirrors.conf": mirrors})
+    found = substitute(bundle=bundle, refused=REFUSED, proven=proven)
+    assert found.bundle.files["listener-b.conf"] == needed

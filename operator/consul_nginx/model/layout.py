@@ -68,6 +68,11 @@ class Layout:
         return self.nginx / "unavailable.sock"
 
     @property
+    def mirrors_socket(self) -> PurePosixPath:
+        """nginx takes copies of requests here, and sends them on."""
+        return self.nginx / "mirrors.sock"
+
+    @property
     def supervisor_socket(self) -> PurePosixPath:
         """The supervisor takes the agent's requests here."""
         return self.nginx / "supervisor.sock"

@@ -183,6 +183,15 @@ class BackendGroup:
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
+class Mirror:
+    """Copies of requests go to a group whose answers nobody gets; ``timeout`` in seconds."""
+
+    group: BackendGroup
+    percent: int = 100
+    timeout: float = 2.0
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
 class Redirect:
     """Answer that sends the client elsewhere; what is empty or 0 stays as it was asked."""
 
@@ -309,10 +318,14 @@ Answer = Redirect | FixedResponse
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One of the groups that a mapping needs, and the place in its YAML that speaks of it."""
+    """One of the groups that a mapping needs, and the place in its YAML that speaks of it.
+
+    ``spoken`` is the place that says what is spoken with its endpoints.
+    """
 
     place: str
     group: BackendGroup
+    spoken: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -333,13 +346,19 @@ class ServiceMapping:
     group: BackendGroup | None
     answer: Answer | None
     traffic: Traffic
+    mirror: Mirror | None = None
     http_fields: tuple[str, ...] = ()
     stream_fields: tuple[str, ...] = ()
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
         """The groups that it needs, the one that gets the requests first."""
-        return (Part(place="spec", group=self.group),) if self.group is not None else ()
+        found: list[Part] = []
+        if self.group is not None:
+            found.append(Part(place="spec", group=self.group, spoken="spec"))
+        if self.mirror is not None:
+            found.append(Part(place="spec.mirror", group=self.mirror.group, spoken="spec"))
+        return tuple(found)
 
     @cached_property
     def groups(self) -> tuple[BackendGroup, ...]:
@@ -353,4 +372,9 @@ class ServiceMapping:
 
     def with_groups(self, change: Callable[[BackendGroup], BackendGroup]) -> ServiceMapping:
         """A copy with each of its groups changed."""
-        return replace(self, group=change(self.group) if self.group is not None else None)
+        group, mirror = self.group, self.mirror
+        return replace(
+            self,
+            group=group and change(group),
+            mirror=mirror and replace(mirror, group=change(mirror.group)),
+        )

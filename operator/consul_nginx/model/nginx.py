@@ -15,6 +15,7 @@ from consul_nginx.model.mapping import (
     Endpoint,
     Headers,
     Health,
+    Mirror,
     Path,
     Traffic,
 )
@@ -61,6 +62,14 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mirroring:
+    """Where copies of requests go, and how."""
+
+    target: Target
+    mirror: Mirror
+
+
+@dataclass(frozen=True, kw_only=True)
 class Proxy:
     """Requests go on to an upstream.
 
@@ -70,6 +79,7 @@ class Proxy:
     target: Target
     traffic: Traffic
     limited: str = ""
+    mirroring: Mirroring | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,12 @@ from consul_nginx.nginx import cors, limits, tokens
 from consul_nginx.nginx.certificates import REFUSAL, encryption, showing
 from consul_nginx.nginx.environment import template
 from consul_nginx.nginx.forwarding import Forwarded, upstream_name
-from consul_nginx.nginx.locations import directives, location, matches
+from consul_nginx.nginx.locations import (
+    directives,
+    internal_locations,
+    location,
+    matches,
+)
 from consul_nginx.nginx.tokens import Token, directive, quoted
 
 _STDOUT = Token("/dev/stdout")
@@ -274,9 +279,18 @@ def _server(
     ]
     if all(str(route.path) != "/" for route in host.routes):
         others.append({"match": tokens.path("/"), "directives": _not_found(_NO_PATH)})
+    beside = {
+        str(item.name): item
+        for route in host.routes
+        for item in internal_locations(route=route, forwarded=forwarded)
+    }
+    internal = [
+        {"match": tokens.spaced(Token("="), item.name), "directives": item.directives}
+        for _, item in sorted(beside.items())
+    ]
     return {
         "directives": [*listen, *common, *showing(host.certificate), name],
-        "locations": [*exact, *others],
+        "locations": [*exact, *others, *internal],
     }
 
 

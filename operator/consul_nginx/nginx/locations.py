@@ -15,8 +15,9 @@ from consul_nginx.model.mapping import (
 )
 from consul_nginx.model.nginx import Proxy, Reply, Route
 from consul_nginx.model.variables import Variable, parts
-from consul_nginx.nginx import cors, limits, tokens
+from consul_nginx.nginx import cors, limits, mirroring, tokens
 from consul_nginx.nginx.forwarding import Forwarded, passing, request_headers
+from consul_nginx.nginx.internal import InternalLocation
 from consul_nginx.nginx.tokens import Token, directive, quoted
 
 _ON, _OFF = tokens.word("on"), tokens.word("off")
@@ -49,9 +50,18 @@ def directives(*, route: Route, forwarded: Forwarded, bare: bool) -> list[Token]
     )
     return [
         *clients,
+        *mirroring.directives(action, forwarded=forwarded),
         *_traffic(action, forwarded=forwarded),
         *passing(action.target, uri=uri),
     ]
+
+
+def internal_locations(*, route: Route, forwarded: Forwarded) -> list[InternalLocation]:
+    """What the location of a route needs beside it, in the same server."""
+    action = route.action
+    if isinstance(action, Reply):
+        return []
+    return [*mirroring.locations(action, forwarded=forwarded)]
 
 
 def _uri(replacement: str, *, bare: bool) -> list[Token]:

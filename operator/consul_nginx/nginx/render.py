@@ -12,16 +12,17 @@ from consul_nginx.model.nginx import (
     Configuration,
     HttpListener,
     Layer,
+    Mirroring,
     StreamListener,
     Upstream,
 )
 from consul_nginx.model.remembered import by_identity
-from consul_nginx.nginx import balancing, listeners, tokens
+from consul_nginx.nginx import balancing, listeners, mirroring, tokens
 from consul_nginx.nginx.authorities import authorities, authority_file
 from consul_nginx.nginx.certificates import certificate, certificate_file
 from consul_nginx.nginx.environment import template
 from consul_nginx.nginx.forwarding import upstream_name
-from consul_nginx.nginx.substitute import LISTENER_PREFIX
+from consul_nginx.nginx.substitute import LISTENER_PREFIX, MIRRORS_FILE
 
 UPSTREAMS_FILE = "upstreams.conf"
 STREAM_UPSTREAMS_FILE = "stream-upstreams.conf"
@@ -68,6 +69,8 @@ def render(
     for part in configuration.own_parts:
         name = own_file(part.id)
         files[name] = part.text if part.text is not None else previous.get(name, "")
+    if mirrorings := mirroring.in_use(configuration):
+        files[MIRRORS_FILE] = _mirrors(mirrorings, layout=layout)
     if _parts(configuration, Layer.STREAM):
         files[STREAM_UPSTREAMS_FILE] = _upstreams(endpoints, layer=Layer.STREAM)
     files |= {
@@ -122,8 +125,12 @@ def _main(*, configuration: Configuration, layout: Layout) -> str:
         shutdown_timeout=tokens.duration(configuration.reload.shutdown_timeout),
         cors_maps=listeners.cors_maps(configuration),
         hash_file=tokens.file_name(HASH_FILE),
-        http_files=_includes(UPSTREAMS_FILE, _parts(configuration, Layer.HTTP)),
-        stream_files=_includes(STREAM_UPSTREAMS_FILE, parts)
+        http_files=_includes(
+            UPSTREAMS_FILE,
+            *([MIRRORS_FILE] if mirroring.in_use(configuration) else []),
+            *_parts(configuration, Layer.HTTP),
+        ),
+        stream_files=_includes(STREAM_UPSTREAMS_FILE, *parts)
         if (parts := _parts(configuration, Layer.STREAM))
         else [],
     )
@@ -138,8 +145,18 @@ def _parts(configuration: Configuration, layer: Layer) -> list[str]:
     return [*own, *(listener_file(item.id) for item in served)]
 
 
-def _includes(upstreams_file: str, parts: Sequence[str]) -> list[tokens.Token]:
-    return [tokens.file_name(name) for name in (upstreams_file, *parts)]
+def _includes(*names: str) -> list[tokens.Token]:
+    return [tokens.file_name(name) for name in names]
+
+
+def _mirrors(mirrorings: Sequence[Mirroring], *, layout: Layout) -> str:
+    return template("mirrors.conf.j2").render(
+        shares=list(mirroring.shares(mirrorings)),
+        upstream=mirroring.MIRRORS,
+        socket=tokens.pod_path(layout.mirrors_socket),
+        most=mirroring.MOST_COPIES,
+        locations=list(mirroring.server_locations(mirrorings)),
+    )
 
 
 def _upstreams(endpoints: Sequence[tuple[Upstream, str]], *, layer: Layer) -> str:

@@ -11,14 +11,15 @@ from consul_nginx.model.bundle import MAIN_FILE, Bundle
 from consul_nginx.model.secret_files import CERTIFICATE_PREFIX, NO_CERTIFICATE
 
 LISTENER_PREFIX = "listener-"
+MIRRORS_FILE = "mirrors.conf"
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
-_UPSTREAM = re.compile(r"\bu_[0-9a-f]{16}\b", re.ASCII)
+_UPSTREAM = re.compile(r"\bu_(?:[0-9a-f]{16}|mirrors)\b", re.ASCII)
 _CERTIFICATE = re.compile(rf"\b{CERTIFICATE_PREFIX}[0-9a-f]{{16}}\.conf\b", re.ASCII)
 _AUTHORITY = re.compile(r"\bauthority-[0-9a-f]{16}\.conf\b", re.ASCII)
-_VARIABLE = re.compile(r"\$\{?(cors_[a-z]+_[0-9a-f]{16}|preflight)\b", re.ASCII)
-_DEFINED = re.compile(r"^upstream (u_[0-9a-f]{16}) \{", re.ASCII | re.MULTILINE)
+_VARIABLE = re.compile(r"\$\{?(cors_[a-z]+_[0-9a-f]{16}|preflight|unmirrored_\d+)\b", re.ASCII)
+_DEFINED = re.compile(r"^upstream (u_\w+) \{", re.ASCII | re.MULTILINE)
 
 
 # By file of a listener or certificate, its texts that nginx refused, each with nginx's own words.
@@ -62,7 +63,8 @@ def substitute(*, bundle: Bundle, refused: RefusedTexts, proven: Mapping[str, st
         and (instead := _instead(name, refused=texts, proven=proven)) is not None
     }
     defined = {found for text in bundle.files.values() for found in _DEFINED.findall(text)}
-    defined |= set(_VARIABLE.findall(bundle.files[MAIN_FILE]))
+    for file in (MAIN_FILE, MIRRORS_FILE):
+        defined |= set(_VARIABLE.findall(bundle.files.get(file, "")))
     needed = {
         found
         for text in exchanged.values()

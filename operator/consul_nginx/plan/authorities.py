@@ -42,10 +42,11 @@ def with_authorities(
     condition: Condition, *, mapping: ServiceMapping, findings: Findings
 ) -> Condition:
     """``ResolvedRefs`` of a mapping: that of its authorities, where one of them can't be used."""
+    named = dict.fromkeys((part.spoken, _named(part.group)) for part in mapping.parts)
     problems = [
         problem
-        for part in mapping.parts
-        for problem in _problems(_named(part.group), findings, field=f"{part.place}.backendTls")
+        for spoken, authorities in named
+        for problem in _problems(authorities, findings, field=f"{spoken}.backendTls")
     ]
     if not problems:
         return condition

@@ -15,11 +15,12 @@ from consul_nginx.model.certificates import Certificate
 from consul_nginx.model.consul import ConsulSource, ServiceQuery, Snapshot
 from consul_nginx.model.kubernetes import LoadBalancer
 from consul_nginx.model.listener import Listener, Protocol
-from consul_nginx.model.mapping import BackendGroup, Part, ServiceMapping
+from consul_nginx.model.mapping import BackendGroup, Mirror, Part, ServiceMapping
 from consul_nginx.model.nginx import (
     Configuration,
     HttpListener,
     Layer,
+    Mirroring,
     OwnPart,
     Proxy,
     Reply,
@@ -342,6 +343,7 @@ def _route(mapping: ServiceMapping) -> Route:
             target=_target(mapping.group),
             traffic=mapping.traffic,
             limited=_limited(mapping),
+            mirroring=_mirroring(mapping.mirror),
         )
         return Route(path=mapping.path, action=proxy)
     if mapping.answer is None:
@@ -352,6 +354,10 @@ def _route(mapping: ServiceMapping) -> Route:
 
 def _target(group: BackendGroup) -> Target:
     return Target(upstream=upstream_id(group), protocol=group.protocol, tls=group.tls)
+
+
+def _mirroring(mirror: Mirror | None) -> Mirroring | None:
+    return None if mirror is None else Mirroring(target=_target(mirror.group), mirror=mirror)
 
 
 def _limited(mapping: ServiceMapping) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from consul_nginx.model.consul import UNKNOWN, Observation, ServiceQuery, Snapshot
@@ -17,6 +18,8 @@ _WITHOUT_ENDPOINTS = {
     Layer.HTTP: "nginx answers 503",
     Layer.STREAM: "nginx closes connections at once",
 }
+# What becomes of what is needed beside the backends, by the place that speaks of it.
+_BESIDE = {"spec.mirror": "no copies are sent"}
 
 
 def condition(status: Status, reason: str, message: str) -> Condition:
@@ -45,13 +48,27 @@ def resolved(
     decision: Decision,
     earlier: int | None = None,
 ) -> Condition:
-    """What is said of one of a mapping's groups: of its backends, the worst of several first.
+    """What is said of one of a mapping's groups, which is named unless it gets the requests.
 
-    When these can be told, and are not healthy enough together, that is what counts. ``earlier`` is
-    the generation that is served until this one can be.
+    ``earlier`` is the generation that is served until this one can be.
+    """
+    told = _of_group(part=part, layer=layer, snapshot=snapshot, decision=decision, earlier=earlier)
+    if part.place not in _BESIDE or told.message.startswith(f"{part.place}."):
+        return told
+    return replace(told, message=f"{part.place}: {told.message}")
+
+
+def _of_group(
+    *, part: Part, layer: Layer, snapshot: Snapshot, decision: Decision, earlier: int | None
+) -> Condition:
+    """That of its backends, the worst of several first.
+
+    When these can be told, and are not healthy enough together, that is what counts.
     """
     group = part.group
-    without = "the fallback is served" if group.fallback else _WITHOUT_ENDPOINTS[layer]
+    without = _BESIDE.get(part.place) or (
+        "the fallback is served" if group.fallback else _WITHOUT_ENDPOINTS[layer]
+    )
     unknown = decision.outcome is Outcome.UNKNOWN
     meanwhile = (
         f"nginx keeps what it has of this upstream, or {without}"

@@ -24,6 +24,7 @@ from consul_nginx.resources.base import FieldError, Invalid, SpecModel, parse_me
 from consul_nginx.resources.cors import CORS_RULES, Cors, cors
 from consul_nginx.resources.headers import HEADERS_RULES, Headers, headers
 from consul_nginx.resources.matching import PATH_RULES, PLAIN_PATH, Hostname, Path, path
+from consul_nginx.resources.mirror import MIRROR_RULES, Mirror, mirror, objection
 from consul_nginx.resources.texts import DnsLabel
 
 ONE_OF = "exactly one of backends, redirect and fixedResponse says what becomes of the requests"
@@ -36,7 +37,7 @@ REPLACES_PREFIX = "replacePrefix needs a path of type Prefix and a backendProtoc
 _HTTP_ONLY = (
     "hostnames", "path", "redirect", "fixed_response", "backend_protocol", "backend_tls",
     "max_body_size", "buffering", "gzip", "websocket", "request_headers", "response_headers",
-    "replace_prefix", "cors",
+    "replace_prefix", "cors", "mirror",
 )  # fmt: skip
 _STREAM_ONLY = ("send_proxy_protocol",)
 _FOR_BACKENDS = (
@@ -208,6 +209,9 @@ class ServiceMappingSpec(SpecModel):
             json_schema_extra={"x-kubernetes-validations": CORS_RULES},
         ),
     ] = None
+    mirror: Annotated[
+        Mirror | None, Field(description="Other backends that get copies of requests.")
+    ] = None
     send_proxy_protocol: Annotated[
         bool,
         Field(description="Tell TCP backends of the client's address by the PROXY protocol."),
@@ -238,6 +242,8 @@ class ServiceMappingSpec(SpecModel):
             raise FieldError("fallback", healthy.FALLBACK_UNUSED)
         if self.backend_tls is not None and self.backend_protocol not in ("HTTPS", "GRPCS"):
             raise FieldError("backendTls", NEEDS_TLS)
+        if self.mirror is not None and (why := _uncopied(self)):
+            raise FieldError("mirror", why)
         if why := _written_twice(self):
             raise FieldError("responseHeaders", f"set: {why}")
         if not self.backends and (unused := _in_use(self, _FOR_BACKENDS)):
@@ -265,6 +271,7 @@ RULES = (
         "message": REPLACES_PREFIX,
     },
     *healthy.FALLBACK_RULES,
+    *MIRROR_RULES,
 )
 
 
@@ -275,6 +282,7 @@ def parse_service_mapping(raw: Mapping[str, Any]) -> model.ServiceMapping | Inva
         spec = ServiceMappingSpec.model_validate(raw.get("spec", {}))
     except ValidationError as error:
         return Invalid(meta=meta, problems=problems_of(error))
+    group = _group(spec, namespace=meta.ref.namespace) if spec.backends else None
     return model.ServiceMapping(
         meta=meta,
         load_balancer=ObjectRef(
@@ -284,7 +292,8 @@ def parse_service_mapping(raw: Mapping[str, Any]) -> model.ServiceMapping | Inva
         listener=spec.listener,
         hostnames=tuple(sorted(set(spec.hostnames))),
         path=path(spec.path),
-        group=_group(spec, namespace=meta.ref.namespace) if spec.backends else None,
+        group=group,
+        mirror=mirror(spec.mirror, protocol=group.protocol, tls=group.tls) if group else None,
         answer=targets.answer(redirect=spec.redirect, fixed_response=spec.fixed_response),
         traffic=_traffic(spec),
         http_fields=(*_in_use(spec, _HTTP_ONLY), *_http_parts(spec)),
@@ -326,6 +335,15 @@ def _traffic(spec: ServiceMappingSpec) -> model.Traffic:
         cors=cors(spec.cors),
         idle_timeout=passing.idle_timeout(spec.timeouts),
         send_proxy_protocol=spec.send_proxy_protocol,
+    )
+
+
+def _uncopied(spec: ServiceMappingSpec) -> str | None:
+    return objection(
+        has_backends=bool(spec.backends),
+        protocol=spec.backend_protocol,
+        buffers_requests=spec.buffering.requests,
+        replaces_prefix=spec.replace_prefix is not None,
     )
 
 
