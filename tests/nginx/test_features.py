@@ -353,9 +353,10 @@ def greeter(*, port: int, number: int, credentials: grpc.ServerCredentials | Non
     return server
 
 
-def greeted(nginx: Served) -> bytes:
+def greeted(nginx: Served, *headers: tuple[str, str]) -> bytes:
     with grpc.insecure_channel(f"127.0.0.1:{nginx.ports['http']}") as channel:
-        answer: bytes = channel.unary_unary("/shop.Greeter/Greet")(b"hello", timeout=10)
+        call = channel.unary_unary("/shop.Greeter/Greet")
+        answer: bytes = call(b"hello", timeout=10, metadata=headers)
     return answer
 
 
@@ -788,7 +789,9 @@ def test_what_becomes_a_websocket_is_not_copied(feature: Load):
     assert [item["path"] for item in nginx.http[2].asked] == ["/the-last"]
 
 
-@pytest.mark.parametrize(("name", "kinds"), [("mirror", "mirror|copies|copy")])
+@pytest.mark.parametrize(
+    ("name", "kinds"), [("mirror", "mirror|copies|copy"), ("external-auth", "auth")]
+)
 def test_locations_of_nginxs_own_can_not_be_asked_for(feature: Load, name: str, kinds: str):
     nginx = feature(name)
     text = "".join(path.read_text() for path in (GOLDEN / name / "nginx").iterdir())
@@ -799,3 +802,144 @@ def test_locations_of_nginxs_own_can_not_be_asked_for(feature: Load, name: str, 
             client.sendall(f"GET {place} HTTP/1.1\r\nHost: shop.example\r\n\r\n".encode())
             assert client.recv(100).startswith(b"HTTP/1.1 400 ")
         assert nginx.ask(f"/{place}").asked["path"] == f"/{place}", "as any other path"
+
+
+def guard(handler: Echo, asked: dict[str, Any]) -> None:
+    """Knows clients by a cookie."""
+    cookie = asked["headers"].get("cookie", "")
+    known, _, user = cookie.partition("=")
+    match known:
+        case "user":
+            handler.say(200, "", {"X-User": user, "X-Edge": user, "X-Accel-Redirect": "/evil"})
+        case "anonymous":
+            handler.say(204, "")
+        case "status":
+            handler.say(int(user), "", {"Location": "/", "X-Accel-Redirect": "/pages"})
+        case _:
+            handler.say(401, "", {"WWW-Authenticate": 'Basic realm="shop"', "X-User": "root"})
+
+
+def guarded(feature: Load, own: tuple[int, ...] = ()) -> Served:
+    nginx = feature("external-auth", own=own)
+    nginx.http[2].reply = guard
+    return nginx
+
+
+def test_who_another_service_knows_is_served_and_named_to_the_backends(feature: Load):
+    nginx = guarded(feature)
+    body = "0123456789" * 300_000
+    asked = nginx.ask("/a?b=c", method="POST", body=body, Cookie="user=ann", X_User="root").asked
+    assert (asked["path"], asked["body"]) == ("/a?b=c", body)
+    assert asked["headers"]["x-user"] == "ann"
+    copy = copied(nginx.http[5], "/a?b=c")
+    assert (copy["headers"]["x-user"], copy["body"]) == ("ann", body)
+
+
+def test_a_client_can_not_say_what_the_other_service_does_not(feature: Load):
+    nginx = guarded(feature)
+    for headers in (
+        {"X_User": "root", "X_Groups": "admin"},
+        {"x-user": "root", "X-GROUPS": "admin"},
+    ):
+        told = nginx.ask(Cookie="anonymous", **headers).asked["headers"]
+        assert not {name for name in told if name in ("x-user", "x-groups")}
+        told = nginx.ask(Cookie="user=ann", **headers).asked["headers"]
+        assert (told["x-user"], told.get("x-groups")) == ("ann", None)
+
+
+def test_the_other_service_is_told_of_the_request_and_gets_no_body(feature: Load):
+    nginx = guarded(feature)
+    names = ("Original_URI", "Original_URL", "Original_Method", "Forwarded_Uri", "Forwarded_Method")
+    pretended = {f"X_{name}": "/pretended" for name in (*names, "Forwarded_Host", "Real_IP")}
+    conditions = {"If_None_Match": '"x"', "If_Modified_Since": "x", "Range": "bytes=0-1"}
+    nginx.ask("/a/../b?c=d", method="POST", body="secret", Cookie="user=ann", Authorization="x",
+              **pretended, **conditions)  # fmt: skip
+    [question] = nginx.http[2].asked
+    assert (question["method"], question["path"], question["body"]) == ("GET", "/verify", "")
+    assert question["headers"] == {
+        "host": "shop.example", "x-real-ip": "127.0.0.1", "x-forwarded-for": "127.0.0.1",
+        "x-forwarded-host": "shop.example", "x-forwarded-proto": "http",
+        "x-forwarded-method": "POST", "x-forwarded-uri": "/a/../b?c=d",
+        "x-original-method": "POST", "x-original-uri": "/a/../b?c=d",
+        "x-original-url": "http://shop.example/a/../b?c=d",
+        "cookie": "user=ann", "authorization": "x", "accept-encoding": "identity",
+    }  # fmt: skip
+
+
+def test_the_other_service_is_told_of_named_headers_only(feature: Load):
+    nginx = guarded(feature)
+    headers = {"Cookie": "user=ann", "X_Api_Key": "k", "Authorization": "x", "X_User": "root"}
+    assert nginx.ask("/pages", **headers).status == 200
+    [question] = nginx.http[2].asked
+    own = {name for name in question["headers"] if not name.startswith("x-forwarded-")}
+    assert own == {
+        "host", "x-real-ip", "x-original-method", "x-original-uri", "x-original-url", "cookie",
+        "x-api-key",
+    }  # fmt: skip
+
+
+def test_who_the_other_service_refuses_reaches_nobody(feature: Load):
+    nginx = guarded(feature)
+    answer = nginx.ask(method="POST", body="x" * 100_000)
+    assert (answer.status, answer.headers["www-authenticate"]) == (401, 'Basic realm="shop"')
+    # Any other answer is none to the question.
+    expected = {401: 401, 403: 403, 300: 500, 302: 500, 304: 500, 404: 500, 429: 500, 503: 500}
+    found = {status: nginx.ask(Cookie=f"status={status}").status for status in expected}
+    assert found == expected
+    assert nginx.http[1].asked == nginx.http[5].asked == []
+
+
+def test_nobody_is_served_while_the_other_service_can_not_be_asked(feature: Load):
+    with socket.create_server((f"{HERE}4", 8080)):
+        nginx = guarded(feature, own=(3, 4))
+        for path in ("/nobody", "/nobody/x", "/refused", "/silent", "/secure"):
+            answer = nginx.ask(path, Cookie="user=ann")
+            assert (path, answer.status) == (path, 500)
+        assert nginx.http[1].asked == []
+
+
+def test_browsers_ask_before_a_request_without_being_known(feature: Load):
+    nginx = guarded(feature)
+    question = {"Origin": "https://pages.example", "Access_Control_Request_Method": "POST"}
+    answer = nginx.ask(method="OPTIONS", **question)
+    assert answer.status == 204
+    assert answer.headers["access-control-allow-origin"] == "https://pages.example"
+    assert nginx.http[2].asked == []
+    refused = nginx.ask(method="OPTIONS", Origin="https://pages.example")
+    assert refused.status == 401
+    assert refused.headers["access-control-allow-origin"] == "https://pages.example"
+    assert nginx.http[1].asked == []
+
+
+def test_who_is_not_known_is_sent_to_sign_in(feature: Load):
+    nginx = guarded(feature)
+    answer = nginx.ask("/pages/a?b=c", method="POST", body="x")
+    place = "https://login.example/start?rd=http://shop.example/pages/a?b=c"
+    assert (answer.status, answer.headers["location"]) == (302, place)
+    assert nginx.ask("/pages", Cookie="status=403").status == 403
+    nginx.http[1].reply = says(401, "of the backend's own")
+    assert nginx.ask("/pages", Cookie="user=ann").status == 401
+
+
+def test_a_service_that_encrypts_is_believed_by_its_certificate(feature: Load):
+    [secret] = [raw for raw in manifests("external-auth") if raw["kind"] == "Secret"]
+    nginx = guarded(feature, own=(7,))
+    place = (f"{HERE}7", 8443)
+    backend = Backend("yes", kept(secret["stringData"]), place=place)
+    assert nginx.ask("/secure").status == 200
+    backend.stop()
+    backend = Backend("yes", issued("secure.internal"), place=place)
+    assert nginx.ask("/secure").status == 500
+    backend.stop()
+
+
+def test_grpc_clients_are_asked_for_too(feature: Load):
+    server = greeter(port=50051, number=6, credentials=None)
+    try:
+        nginx = guarded(feature, own=(6,))
+        with pytest.raises(grpc.RpcError) as refused:
+            greeted(nginx)
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert greeted(nginx, ("cookie", "user=ann"), ("x-edge", "root")) == b"hello from 6 ann"
+    finally:
+        server.stop(None)

@@ -188,6 +188,19 @@ MAPPINGS: dict[str, dict[str, Any]] = {
         },
         "requestHeaders": _REQUEST_HEADERS,
         "mirror": {"backends": [_BACKEND, {"service": "shadow"}], "percent": 10, "timeout": "3s"},
+        "externalAuth": {
+            "backends": [_BACKEND, {"service": "auth"}],
+            "path": "/verify",
+            "backendProtocol": "HTTPS",
+            "backendTls": {
+                "caCertificateRefs": [{"kind": "Secret", "name": "ca"}],
+                "serverName": "auth.example.com",
+            },
+            "requestHeaders": ["Cookie"],
+            "responseHeaders": ["X-Auth-User"],
+            "timeout": "1s",
+            "signInUrl": "https://login.example.com:8443/start",
+        },
     },
     "tcp": {
         "loadBalancerRef": _REF,

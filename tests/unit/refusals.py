@@ -54,6 +54,7 @@ def _listener(field: str, words: str, **listener: Any) -> Refusal:
 TRUSTED = {"trustedSources": ["10.0.0.0/8"]}
 CA = {"name": "ca"}
 MIRROR = {"backends": [{"service": "shadow"}]}
+AUTH = {"backends": [{"service": "auth"}]}
 SHOWN = {"certificateRefs": [{"name": "web-tls"}]}
 
 REFUSALS = (
@@ -161,6 +162,39 @@ REFUSALS = (
     _smap("mirror.percent", "should be less than or equal to 100",
           mirror={**MIRROR, "percent": 101}),
     _smap("mirror.timeout", "must be from 100ms to 1m", mirror={**MIRROR, "timeout": "2m"}),
+    _smap("", "what nginx answers itself is for everybody", **ANSWERS_ITSELF, externalAuth=AUTH),
+    _smap("", "what nginx answers itself is for everybody", backends=[], fixedResponse={},
+          externalAuth=AUTH),
+    _smap("", "can't both say what a header is",
+          externalAuth={**AUTH, "responseHeaders": ["X-User"]},
+          requestHeaders={"set": [{"name": "x-user", "value": "1"}]}),
+    _smap("", "can't both say what a header is",
+          externalAuth={**AUTH, "responseHeaders": ["x-user"]},
+          requestHeaders={"remove": ["X-User"]}),
+    _smap("externalAuth.backends", "at least one backend needs a weight above 0",
+          externalAuth={"backends": [{"service": "auth", "weight": 0}]}),
+    _smap("externalAuth.backends", "at least 1 item", externalAuth={"backends": []}),
+    _smap("externalAuth.backends[0].service", "should match",
+          externalAuth={"backends": [{"service": "../../kv/secret"}]}),
+    _smap("externalAuth.path", "should match", externalAuth={**AUTH, "path": "/a; }"}),
+    _smap("externalAuth.backendProtocol", "Unsupported value",
+          externalAuth={**AUTH, "backendProtocol": "GRPC"}),
+    _smap("externalAuth.backendTls", "backendTls is for backendProtocol HTTPS",
+          externalAuth={**AUTH, "backendTls": {"caCertificateRefs": [CA]}}),
+    _smap("externalAuth.backendTls", "verify and caCertificateRefs need each other",
+          externalAuth={**AUTH, "backendProtocol": "HTTPS", "backendTls": {}}),
+    _smap("externalAuth.requestHeaders", "the service is told of none, or of nginx's own",
+          externalAuth={**AUTH, "requestHeaders": ["Transfer-Encoding"]}),
+    _smap("externalAuth.requestHeaders[0]", "should match",
+          externalAuth={**AUTH, "requestHeaders": ["a b"]}),
+    _smap("externalAuth.responseHeaders", "nginx sets these itself",
+          externalAuth={**AUTH, "responseHeaders": ["Host"]}),
+    _smap("externalAuth.responseHeaders", "a header can be named once",
+          externalAuth={**AUTH, "responseHeaders": ["X-User", "x-user"]}),
+    _smap("externalAuth.timeout", "must be from 100ms to 1m",
+          externalAuth={**AUTH, "timeout": "5m"}),
+    _smap("externalAuth.signInUrl", "should match",
+          externalAuth={**AUTH, "signInUrl": "javascript:alert(1)"}),
     _listener("", "http2 and realIp are for listeners that speak HTTP", protocol="TCP", http2=True),
     _listener("", "httpsRedirect is for listeners that speak HTTP", protocol="UDP",
               httpsRedirect={}),

@@ -15,7 +15,10 @@ from consul_nginx.plan.load_balancer import MappingVerdict, bound
 from consul_nginx.plan.permissions import Permissions
 from unit.factories import instance, load_balancer, mapping, planned
 
-BESIDE: dict[str, dict[str, Any]] = {"mirror": {"backends": [{"service": "other"}]}}
+BESIDE: dict[str, dict[str, Any]] = {
+    "mirror": {"backends": [{"service": "other"}]},
+    "externalAuth": {"backends": [{"service": "other"}]},
+}
 OWN, OTHER = ServiceQuery(service="my-web-server"), ServiceQuery(service="other")
 SEEN = Observation(instances=(instance(),))
 

@@ -30,7 +30,7 @@ ELSEWHERE = {
     **{
         f"ServiceMapping.{backends}.{field}": "consul/test_queries.py::"
         "test_what_only_enterprise_has_is_refused_in_words"
-        for backends in ("backends", "mirror.backends")
+        for backends in ("backends", "mirror.backends", "externalAuth.backends")
         for field in ("namespace", "partition")
     },
 }

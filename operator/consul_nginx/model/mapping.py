@@ -192,6 +192,23 @@ class Mirror:
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
+class ExternalAuth:
+    """A group is asked whether a request is served; ``timeout`` in seconds.
+
+    ``request_headers`` are those of the client's that it is told, None: all. What it says in
+    ``response_headers`` the backends are told. ``sign_in`` is where clients are sent that it does
+    not know; empty: nowhere.
+    """
+
+    group: BackendGroup
+    path: str = "/"
+    request_headers: tuple[str, ...] | None = None
+    response_headers: tuple[str, ...] = ()
+    timeout: float = 5.0
+    sign_in: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
 class Redirect:
     """Answer that sends the client elsewhere; what is empty or 0 stays as it was asked."""
 
@@ -347,6 +364,7 @@ class ServiceMapping:
     answer: Answer | None
     traffic: Traffic
     mirror: Mirror | None = None
+    external_auth: ExternalAuth | None = None
     http_fields: tuple[str, ...] = ()
     stream_fields: tuple[str, ...] = ()
 
@@ -358,6 +376,9 @@ class ServiceMapping:
             found.append(Part(place="spec", group=self.group, spoken="spec"))
         if self.mirror is not None:
             found.append(Part(place="spec.mirror", group=self.mirror.group, spoken="spec"))
+        if self.external_auth is not None:
+            place = "spec.externalAuth"
+            found.append(Part(place=place, group=self.external_auth.group, spoken=place))
         return tuple(found)
 
     @cached_property
@@ -372,9 +393,10 @@ class ServiceMapping:
 
     def with_groups(self, change: Callable[[BackendGroup], BackendGroup]) -> ServiceMapping:
         """A copy with each of its groups changed."""
-        group, mirror = self.group, self.mirror
+        group, mirror, auth = self.group, self.mirror, self.external_auth
         return replace(
             self,
             group=group and change(group),
             mirror=mirror and replace(mirror, group=change(mirror.group)),
+            external_auth=auth and replace(auth, group=change(auth.group)),
         )

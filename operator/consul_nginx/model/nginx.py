@@ -13,6 +13,7 @@ from consul_nginx.model.mapping import (
     BackendTls,
     Balancing,
     Endpoint,
+    ExternalAuth,
     Headers,
     Health,
     Mirror,
@@ -70,6 +71,14 @@ class Mirroring:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Authorization:
+    """Who is asked whether a request is served, and how."""
+
+    target: Target
+    auth: ExternalAuth
+
+
+@dataclass(frozen=True, kw_only=True)
 class Proxy:
     """Requests go on to an upstream.
 
@@ -80,6 +89,7 @@ class Proxy:
     traffic: Traffic
     limited: str = ""
     mirroring: Mirroring | None = None
+    authorization: Authorization | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from consul_nginx.model.mapping import (
 )
 from consul_nginx.model.nginx import Proxy, Reply, Route
 from consul_nginx.model.variables import Variable, parts
-from consul_nginx.nginx import cors, limits, mirroring, tokens
+from consul_nginx.nginx import authorization, cors, limits, mirroring, tokens
 from consul_nginx.nginx.forwarding import Forwarded, passing, request_headers
 from consul_nginx.nginx.internal import InternalLocation
 from consul_nginx.nginx.tokens import Token, directive, quoted
@@ -50,6 +50,7 @@ def directives(*, route: Route, forwarded: Forwarded, bare: bool) -> list[Token]
     )
     return [
         *clients,
+        *authorization.directives(action, forwarded=forwarded),
         *mirroring.directives(action, forwarded=forwarded),
         *_traffic(action, forwarded=forwarded),
         *passing(action.target, uri=uri),
@@ -61,7 +62,10 @@ def internal_locations(*, route: Route, forwarded: Forwarded) -> list[InternalLo
     action = route.action
     if isinstance(action, Reply):
         return []
-    return [*mirroring.locations(action, forwarded=forwarded)]
+    return [
+        *authorization.locations(action, forwarded=forwarded),
+        *mirroring.locations(action, forwarded=forwarded),
+    ]
 
 
 def _uri(replacement: str, *, bare: bool) -> list[Token]:
@@ -86,7 +90,8 @@ def _traffic(action: Proxy, *, forwarded: Forwarded) -> Iterator[Token]:
         yield directive("proxy_buffering", _OFF)
     if traffic.gzip is not None:
         yield from _gzip(traffic.gzip)
-    yield from request_headers(traffic, forwarded=forwarded, module=module)
+    told = authorization.headers(action)
+    yield from request_headers(traffic, forwarded=forwarded, module=module, more=told)
     for name in sorted({*traffic.response_headers.remove, *_names(traffic.response_headers)}):
         yield directive(f"{module}_hide_header", tokens.header_name(name))
     yield from _response_headers(traffic.response_headers)

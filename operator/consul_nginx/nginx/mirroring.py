@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from consul_nginx.model.nginx import Configuration, Mirroring, Proxy
 from consul_nginx.model.variables import Variable
-from consul_nginx.nginx import tokens
+from consul_nginx.nginx import authorization, tokens
 from consul_nginx.nginx.forwarding import Forwarded, passing, request_headers, set_headers
 from consul_nginx.nginx.internal import InternalLocation, hashed, internal_location
 from consul_nginx.nginx.tokens import Token, directive, quoted
@@ -51,7 +51,7 @@ def _taking(proxy: Proxy, mirroring: Mirroring, *, forwarded: Forwarded) -> Inte
         proxy.traffic,
         forwarded=forwarded,
         module="proxy",
-        more={_URI_HEADER: quoted(Variable("request_uri"))},
+        more={**authorization.headers(proxy), _URI_HEADER: quoted(Variable("request_uri"))},
     )
     place = tokens.joined(Token("http://"), MIRRORS, Token("/"), _place(mirroring))
     content += [directive("proxy_next_upstream", _OFF), *headers, directive("proxy_pass", place)]

@@ -15,8 +15,9 @@ from consul_nginx.model.certificates import Certificate
 from consul_nginx.model.consul import ConsulSource, ServiceQuery, Snapshot
 from consul_nginx.model.kubernetes import LoadBalancer
 from consul_nginx.model.listener import Listener, Protocol
-from consul_nginx.model.mapping import BackendGroup, Mirror, Part, ServiceMapping
+from consul_nginx.model.mapping import BackendGroup, ExternalAuth, Mirror, Part, ServiceMapping
 from consul_nginx.model.nginx import (
+    Authorization,
     Configuration,
     HttpListener,
     Layer,
@@ -344,6 +345,7 @@ def _route(mapping: ServiceMapping) -> Route:
             traffic=mapping.traffic,
             limited=_limited(mapping),
             mirroring=_mirroring(mapping.mirror),
+            authorization=_authorization(mapping.external_auth),
         )
         return Route(path=mapping.path, action=proxy)
     if mapping.answer is None:
@@ -358,6 +360,10 @@ def _target(group: BackendGroup) -> Target:
 
 def _mirroring(mirror: Mirror | None) -> Mirroring | None:
     return None if mirror is None else Mirroring(target=_target(mirror.group), mirror=mirror)
+
+
+def _authorization(auth: ExternalAuth | None) -> Authorization | None:
+    return None if auth is None else Authorization(target=_target(auth.group), auth=auth)
 
 
 def _limited(mapping: ServiceMapping) -> str:

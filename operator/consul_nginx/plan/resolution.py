@@ -19,7 +19,10 @@ _WITHOUT_ENDPOINTS = {
     Layer.STREAM: "nginx closes connections at once",
 }
 # What becomes of what is needed beside the backends, by the place that speaks of it.
-_BESIDE = {"spec.mirror": "no copies are sent"}
+_BESIDE = {
+    "spec.mirror": "no copies are sent",
+    "spec.externalAuth": "nobody is served: nginx answers 500",
+}
 
 
 def condition(status: Status, reason: str, message: str) -> Condition:

@@ -22,9 +22,17 @@ from consul_nginx.resources.backend_tls import (
 )
 from consul_nginx.resources.base import FieldError, Invalid, SpecModel, parse_meta, problems_of
 from consul_nginx.resources.cors import CORS_RULES, Cors, cors
+from consul_nginx.resources.external_auth import (
+    EXTERNAL_AUTH_OF_MAPPINGS,
+    EXTERNAL_AUTH_RULES,
+    ExternalAuth,
+    external_auth,
+)
+from consul_nginx.resources.external_auth import objection as auth_objection
 from consul_nginx.resources.headers import HEADERS_RULES, Headers, headers
 from consul_nginx.resources.matching import PATH_RULES, PLAIN_PATH, Hostname, Path, path
-from consul_nginx.resources.mirror import MIRROR_RULES, Mirror, mirror, objection
+from consul_nginx.resources.mirror import MIRROR_RULES, Mirror, mirror
+from consul_nginx.resources.mirror import objection as mirror_objection
 from consul_nginx.resources.texts import DnsLabel
 
 ONE_OF = "exactly one of backends, redirect and fixedResponse says what becomes of the requests"
@@ -37,7 +45,7 @@ REPLACES_PREFIX = "replacePrefix needs a path of type Prefix and a backendProtoc
 _HTTP_ONLY = (
     "hostnames", "path", "redirect", "fixed_response", "backend_protocol", "backend_tls",
     "max_body_size", "buffering", "gzip", "websocket", "request_headers", "response_headers",
-    "replace_prefix", "cors", "mirror",
+    "replace_prefix", "cors", "mirror", "external_auth",
 )  # fmt: skip
 _STREAM_ONLY = ("send_proxy_protocol",)
 _FOR_BACKENDS = (
@@ -212,6 +220,13 @@ class ServiceMappingSpec(SpecModel):
     mirror: Annotated[
         Mirror | None, Field(description="Other backends that get copies of requests.")
     ] = None
+    external_auth: Annotated[
+        ExternalAuth | None,
+        Field(
+            description="A service that is asked whether each request is served.",
+            json_schema_extra={"x-kubernetes-validations": EXTERNAL_AUTH_RULES},
+        ),
+    ] = None
     send_proxy_protocol: Annotated[
         bool,
         Field(description="Tell TCP backends of the client's address by the PROXY protocol."),
@@ -244,6 +259,8 @@ class ServiceMappingSpec(SpecModel):
             raise FieldError("backendTls", NEEDS_TLS)
         if self.mirror is not None and (why := _uncopied(self)):
             raise FieldError("mirror", why)
+        if self.external_auth is not None and (why := _unauthorized(self, self.external_auth)):
+            raise FieldError("externalAuth", why)
         if why := _written_twice(self):
             raise FieldError("responseHeaders", f"set: {why}")
         if not self.backends and (unused := _in_use(self, _FOR_BACKENDS)):
@@ -272,6 +289,7 @@ RULES = (
     },
     *healthy.FALLBACK_RULES,
     *MIRROR_RULES,
+    *EXTERNAL_AUTH_OF_MAPPINGS,
 )
 
 
@@ -294,6 +312,7 @@ def parse_service_mapping(raw: Mapping[str, Any]) -> model.ServiceMapping | Inva
         path=path(spec.path),
         group=group,
         mirror=mirror(spec.mirror, protocol=group.protocol, tls=group.tls) if group else None,
+        external_auth=external_auth(spec.external_auth, namespace=meta.ref.namespace),
         answer=targets.answer(redirect=spec.redirect, fixed_response=spec.fixed_response),
         traffic=_traffic(spec),
         http_fields=(*_in_use(spec, _HTTP_ONLY), *_http_parts(spec)),
@@ -339,11 +358,21 @@ def _traffic(spec: ServiceMappingSpec) -> model.Traffic:
 
 
 def _uncopied(spec: ServiceMappingSpec) -> str | None:
-    return objection(
+    return mirror_objection(
         has_backends=bool(spec.backends),
         protocol=spec.backend_protocol,
         buffers_requests=spec.buffering.requests,
         replaces_prefix=spec.replace_prefix is not None,
+    )
+
+
+def _unauthorized(spec: ServiceMappingSpec, auth: ExternalAuth) -> str | None:
+    changes = spec.request_headers
+    names = (*(item.name for item in changes.set), *changes.remove)
+    return auth_objection(
+        auth,
+        has_backends=bool(spec.backends),
+        changed_headers=frozenset(name.lower() for name in names),
     )
 
 
