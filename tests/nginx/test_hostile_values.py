@@ -228,6 +228,12 @@ def test_the_longest_and_most_names_of_headers_and_media_types_load(load, protoc
         requestHeaders=headers,
         responseHeaders=headers,
         gzip={"types": [f"a/{'x' * 42}{n:02}" for n in range(32)]},
+        externalAuth={
+            "backends": [{"service": "auth"}],
+            "requestHeaders": [f"T{n:02}-{'x' * 42}" for n in range(32)],
+            "responseHeaders": [f"A{n:02}-{'x' * 42}" for n in range(16)],
+            "signInUrl": f"https://login.example/{'x' * 490}",
+        },
     )
 
 
