@@ -237,6 +237,11 @@ def test_the_longest_and_most_names_of_headers_and_media_types_load(load, protoc
     )
 
 
+def test_the_highest_limits_load(load):
+    """With one connection more, nginx would refuse the whole listener."""
+    load(limits={"connections": 65_535, "requests": {"rate": 100_000, "burst": 100_000}})
+
+
 def test_a_redirect_leads_to_the_host_that_it_names_whatever_is_asked_for(load, ask):
     load(backends=[], redirect={"scheme": "https", "hostname": "own.example"})
     for path in ("//evil.example/", "/@evil.example", "/%0d%0aX-Evil:%201", "/\\evil.example"):

@@ -142,6 +142,8 @@ REFUSALS = (
           accessControl={"allow": ["10.0.0.1/8"]}),
     _smap("limits.requests.key", "a Header, Cookie or QueryParameter needs a name",
           limits={"requests": {"rate": 1, "key": {"type": "Cookie"}}}),
+    _smap("limits.connections", "should be less than or equal to 65535",
+          limits={"connections": 65_536}),
     _smap("cors", "browsers refuse credentials for *",
           cors={"allowOrigins": ["*"], "allowCredentials": True}),
     _smap("cors.allowOrigins[0]", "should match", cors={"allowOrigins": ["shop.example.com"]}),

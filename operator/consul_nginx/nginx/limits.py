@@ -48,7 +48,7 @@ def directives(
         yield directive("limit_req", zone, *early)
         yield directive("limit_req_status", _TOO_MANY)
     if limits.connections:
-        most = tokens.number(limits.connections, low=1, high=100_000)
+        most = tokens.number(limits.connections, low=1, high=65_535)
         yield directive("limit_conn", _connection_zone(limited), most)
         if http:
             yield directive("limit_conn_status", _TOO_MANY)

@@ -80,7 +80,7 @@ class Limits(SpecModel):
         int,
         Field(
             ge=0,
-            le=100_000,
+            le=65_535,
             description=(
                 "Open connections of a client's address (HTTP/2: requests); 0: any number. What is "
                 "more is answered 429, or closed."
