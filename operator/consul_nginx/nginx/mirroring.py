@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from consul_nginx.model.nginx import Configuration, Mirroring, Proxy
+from consul_nginx.model.nginx import Configuration, HttpListener, Mirroring, Proxy
+from consul_nginx.model.remembered import by_identity
 from consul_nginx.model.variables import Variable
 from consul_nginx.nginx import authorization, tokens
 from consul_nginx.nginx.forwarding import Forwarded, passing, request_headers, set_headers
@@ -100,11 +101,19 @@ def in_use(configuration: Configuration) -> list[Mirroring]:
     found = {
         (str(_place(copied)), copied.mirror.percent): copied
         for listener in configuration.listeners
-        for host in listener.hosts
-        for route in host.routes
-        if isinstance(route.action, Proxy) and (copied := route.action.mirroring) is not None
+        for copied in _of(listener)
     }
     return [found[key] for key in sorted(found)]
+
+
+@by_identity
+def _of(listener: HttpListener) -> tuple[Mirroring, ...]:
+    return tuple(
+        route.action.mirroring
+        for host in listener.hosts
+        for route in host.routes
+        if isinstance(route.action, Proxy) and route.action.mirroring is not None
+    )
 
 
 def shares(mirrorings: Iterable[Mirroring]) -> Iterator[Token]:
