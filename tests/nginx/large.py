@@ -20,6 +20,7 @@ from consul_nginx.model.nginx import (
     VirtualHost,
 )
 from consul_nginx.nginx.render import render
+from consul_nginx.plan.paths import locations
 from unit.factories import load_balancer
 
 
@@ -42,13 +43,13 @@ def large_bundle(
     hosts = tuple(
         VirtualHost(
             hostname=f"service-{number}.shop.example.com",
-            routes=(
-                Route(
-                    path=Path(), action=Proxy(target=Target(upstream=group.id), traffic=Traffic())
-                ),
-            ),
+            routes=routes,
+            locations=locations(routes),
         )
-        for number, group in enumerate(groups)
+        for number, routes in enumerate(
+            (Route(path=Path(), action=Proxy(target=Target(upstream=group.id), traffic=Traffic())),)
+            for group in groups
+        )
     )
     configuration = Configuration(
         listeners=(HttpListener(id="0" * 16, port=port, hosts=hosts),),

@@ -50,7 +50,8 @@ class Echo(BaseHTTPRequestHandler):
         backend.asked.append(asked)
         backend.reply(self, asked)
 
-    do_GET = do_POST = _answer  # noqa: N815 - the base class finds them by these names
+    # The base class finds them by these names.
+    do_GET = do_POST = do_PUT = do_DELETE = do_OPTIONS = _answer  # noqa: N815
 
     def say(self, status: int, text: str, headers: Mapping[str, str] | None = None) -> None:
         """Answer with this."""

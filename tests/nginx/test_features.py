@@ -284,42 +284,44 @@ def test_headers_are_set_and_removed(feature: Load):
     assert "x-powered-by" not in told
 
 
+def speaks_websocket(handler: Echo, asked: dict[str, Any]) -> None:
+    """Says what it heard where it is asked to, for one line."""
+    if asked["headers"].get("upgrade") != "websocket":
+        echo(handler, asked)
+        return
+    handler.send_response_only(101)
+    handler.send_header("Upgrade", "websocket")
+    handler.send_header("Connection", "Upgrade")
+    handler.end_headers()
+    handler.wfile.flush()
+    handler.wfile.write(b"heard " + handler.rfile.readline())
+    handler.close_connection = True
+
+
+def upgrade(nginx: Served, path: str, protocol: str) -> bytes:
+    """What is heard after an upgrade; the status where there was none."""
+    with nginx.connect("http") as client:
+        client.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: {protocol}\r\n"
+            "Connection: Upgrade\r\n\r\n".encode()
+        )
+        answer = client.makefile("rb")
+        status = answer.readline()
+        while answer.readline() not in (b"\r\n", b""):
+            pass
+        if b" 101 " not in status:
+            return status
+        client.sendall(b"hello\n")
+        return answer.readline()
+
+
 def test_websocket_passes_where_it_may_and_nothing_else_does(feature: Load):
     nginx = feature("websocket")
-
-    def accept(handler: Echo, asked: dict[str, Any]) -> None:
-        if asked["headers"].get("upgrade") != "websocket":
-            echo(handler, asked)
-            return
-        handler.send_response_only(101)
-        handler.send_header("Upgrade", "websocket")
-        handler.send_header("Connection", "Upgrade")
-        handler.end_headers()
-        handler.wfile.flush()
-        handler.wfile.write(b"heard " + handler.rfile.readline())
-        handler.close_connection = True
-
-    nginx.http[1].reply = accept
-
-    def upgrade(path: str, protocol: str) -> bytes:
-        with nginx.connect("http") as client:
-            client.sendall(
-                f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: {protocol}\r\n"
-                "Connection: Upgrade\r\n\r\n".encode()
-            )
-            answer = client.makefile("rb")
-            status = answer.readline()
-            while answer.readline() not in (b"\r\n", b""):
-                pass
-            if b" 101 " not in status:
-                return status
-            client.sendall(b"hello\n")
-            return answer.readline()
-
-    assert upgrade("/", "websocket") == b"heard hello\n"
-    assert upgrade("/", "WebSocket") == b"heard hello\n"
-    assert b" 200 " in upgrade("/", "h2c"), "smuggled past nginx otherwise"
-    assert b" 200 " in upgrade("/plain", "websocket")
+    nginx.http[1].reply = speaks_websocket
+    assert upgrade(nginx, "/", "websocket") == b"heard hello\n"
+    assert upgrade(nginx, "/", "WebSocket") == b"heard hello\n"
+    assert b" 200 " in upgrade(nginx, "/", "h2c"), "smuggled past nginx otherwise"
+    assert b" 200 " in upgrade(nginx, "/plain", "websocket")
     assert "upgrade" not in nginx.ask().asked["headers"]
 
 

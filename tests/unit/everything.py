@@ -107,6 +107,17 @@ MAPPINGS: dict[str, dict[str, Any]] = {
         "listener": "http",
         "hostnames": ["shop.example.com"],
         "path": {"type": "Prefix", "value": "/features"},
+        "match": {
+            "methods": ["GET"],
+            "headers": [
+                {"name": "X-Beta", "type": "Exact", "value": "yes"},
+                {"name": "X-Tenant", "type": "RegularExpression", "value": "shop-[0-9]+"},
+            ],
+            "queryParameters": [
+                {"name": "version", "type": "RegularExpression", "value": "v[23]"},
+                {"name": "sort", "type": "Exact", "value": "name"},
+            ],
+        },
         "backends": [_BACKEND, {"service": "canary", "weight": 1}],
         "fallback": [{"address": "10.9.9.9", "port": 8080, "weight": 2}],
         "balancing": _BALANCING,

@@ -51,6 +51,14 @@ def _listener(field: str, words: str, **listener: Any) -> Refusal:
     return _nlb(place, words, listeners=[{**LISTENER, **listener}])
 
 
+def _headers(*names: str, **match: str) -> dict[str, Any]:
+    return {"headers": [{"name": name, "value": "x", **match} for name in names]}
+
+
+def _parameters(*names: str, **match: str) -> dict[str, Any]:
+    return {"queryParameters": _headers(*names, **match)["headers"]}
+
+
 TRUSTED = {"trustedSources": ["10.0.0.0/8"]}
 CA = {"name": "ca"}
 MIRROR = {"backends": [{"service": "shadow"}]}
@@ -69,6 +77,22 @@ REFUSALS = (
         "a regular expression has at most 200 characters",
         path={"type": "RegularExpression", "value": "/" + "a" * 200},
     ),
+    _smap("match.methods[0]", "Unsupported value", match={"methods": ["TRACE"]}),
+    _smap("match.headers[0].name", "should match", match=_headers("X_A")),
+    _smap("match.headers[0].name", "hosts are named in spec.hostnames", match=_headers("Host")),
+    _smap("match.headers[0].value", "should match", match=_headers("X-A", value=" a")),
+    _smap("match.headers", "a header can be named once; its case does not matter",
+          match=_headers("X-A", "x-a")),
+    _smap("match.headers[0].value", "a regular expression has at most 200 characters",
+          match=_headers("X-A", type="RegularExpression", value="a" * 201)),
+    _smap("match.queryParameters[0].name", "should match", match=_parameters("a-b")),
+    _smap("match.queryParameters[0].value", "should match", match=_parameters("a", value="a b")),
+    _smap("match.queryParameters[0].value", "it is compared as it stands in the URL",
+          match=_parameters("a", value="b&c=d")),
+    _smap("match.queryParameters", "a query parameter can be named once; its case does not matter",
+          match=_parameters("a", "A")),
+    _smap("match.queryParameters[0].value", "a regular expression has at most 200 characters",
+          match=_parameters("a", type="RegularExpression", value="a" * 201)),
     _smap("", "exactly one of backends, redirect and fixedResponse", backends=[]),
     _smap(
         "",

@@ -17,6 +17,10 @@ def header(name="X-Own", value="x"):
     return {"set": [{"name": name, "value": value}]}
 
 
+def match(field, **changes):
+    return {"match": {field: [{"name": "a", "value": "x", **changes}]}}
+
+
 def hash_key(**key):
     return {"balancing": {"algorithm": "ConsistentHash", "hashKey": key}}
 
@@ -55,6 +59,25 @@ def fixed(**spec):
         # nginx has no such variable, and would hash nothing.
         (hash_key(type="Cookie", name="a-b"), "spec.balancing.hashKey.name", "dash"),
         (hash_key(type="QueryParameter", name="a-b"), "spec.balancing.hashKey.name", "dash"),
+        # No client sends it, or nginx looks at no such thing.
+        (match("headers", name="X_A"), "spec.match.headers[0].name", "match pattern"),
+        (match("headers", name="HOST"), "spec.match.headers[0].name", "spec.hostnames"),
+        (match("headers", value="x "), "spec.match.headers[0].value", "match pattern"),
+        (match("headers", value="é"), "spec.match.headers[0].value", "match pattern"),
+        (match("headers", value=""), "spec.match.headers[0].value", "match pattern"),
+        (match("queryParameters", name="a.b"), "spec.match.queryParameters[0].name", "pattern"),
+        (match("queryParameters", value="a#b"), "spec.match.queryParameters[0].value", "%23"),
+        ({"match": {"methods": ["CONNECT"]}}, "spec.match.methods[0]", "'GET'"),
+        # PCRE goes back and forth, or does not know it.
+        *(
+            (
+                match(field, type="RegularExpression", value=value),
+                f"spec.match.{field}[0].value",
+                reason,
+            )
+            for field in ("headers", "queryParameters")
+            for value, reason in (("(a+)+$", "(?:"), ("(?:a+)+", "take for ever"), ("[", "classes"))
+        ),
         # nginx would refuse the whole listener.
         ({"requestHeaders": header("x" * 47)}, "spec.requestHeaders.set[0].name", "46"),
         ({"responseHeaders": {"remove": ["x" * 47]}}, "spec.responseHeaders.remove[0]", "46"),
@@ -95,6 +118,10 @@ def test_a_mapping_is_refused_by_field_and_reason(spec, field, reason):
         {"responseHeaders": header("Location", "/")},
         {"hostnames": ["[2001:db8::1]"]},
         hash_key(type="Header", name="X-User-Id"),
+        match("headers", name="X-User-Id", value='a "b" & #{$c};\\'),
+        match("headers", type="RegularExpression", value='.*[" #&].*'),
+        match("queryParameters", name="User_1", value="a%20b+c='d'/?"),
+        match("queryParameters", type="RegularExpression", value="[^&#]+"),
         fixed(statusCode=404),
     ],
 )

@@ -11,6 +11,7 @@ from consul_nginx.model.authorities import Authority
 from consul_nginx.model.consul import ServiceQuery
 from consul_nginx.model.health import DEFAULT_POLICY, HealthPolicy
 from consul_nginx.model.kubernetes import Meta, ObjectRef
+from consul_nginx.model.request_match import ANY_REQUEST, RequestMatch
 
 
 class PathType(StrEnum):
@@ -350,8 +351,8 @@ class ServiceMapping:
     """What comes to one listener goes to Consul services, or is answered by nginx itself.
 
     On a listener that speaks HTTP: requests for the host names, all of them when there are none,
-    with the path. ``group`` is None when there is an ``answer``, else it gets the requests; others
-    may be needed beside it, and ``parts`` has all. ``http_fields`` and
+    with the path that ``match``. ``group`` is None when there is an ``answer``, else it gets the
+    requests; others may be needed beside it, and ``parts`` has all. ``http_fields`` and
     ``stream_fields`` are those it uses of what only the one or the other kind of listener knows.
     """
 
@@ -363,6 +364,7 @@ class ServiceMapping:
     group: BackendGroup | None
     answer: Answer | None
     traffic: Traffic
+    match: RequestMatch = ANY_REQUEST
     mirror: Mirror | None = None
     external_auth: ExternalAuth | None = None
     http_fields: tuple[str, ...] = ()

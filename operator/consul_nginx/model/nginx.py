@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from consul_nginx.model.kubernetes import IpFamily, ReloadSettings
 from consul_nginx.model.listener import AccessLog, ClientAddress, HttpsRedirect, Listener
@@ -20,6 +21,7 @@ from consul_nginx.model.mapping import (
     Path,
     Traffic,
 )
+from consul_nginx.model.request_match import ANY_REQUEST, RequestMatch
 from consul_nginx.model.secret_files import SecretFile
 from consul_nginx.model.tls import TlsVersion
 
@@ -105,23 +107,57 @@ Action = Proxy | Reply
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """What becomes of the requests with a path."""
+    """What becomes of the requests with a path that ``match``."""
 
     path: Path
     action: Action
+    match: RequestMatch = ANY_REQUEST
+
+
+class Candidate(NamedTuple):
+    """A route that can take requests of a location.
+
+    ``path_known``: they all have its path; else that is seen when a request is there.
+    """
+
+    route: Route
+    path_known: bool
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether no request of the location is left over."""
+        return self.path_known and self.route.match.is_any
+
+
+class Location(NamedTuple):
+    """Requests that nginx finds by one comparison of the path, and who takes them.
+
+    The first of the ``candidates`` that can; without one they are answered 404. ``path`` of type
+    Exact is any path that nginx has to know literally, a prefix without its slash too.
+    """
+
+    path: Path
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def route(self) -> Route | None:
+        """The one that takes all of its requests; None where it depends on the request."""
+        first = self.candidates[0]
+        return first.route if first.takes_all else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class VirtualHost:
     """Routes of one host name; ``hostname`` None takes the requests that no other host takes.
 
-    ``routes`` has the strongest first; ``exact`` those of paths that are compared literally, which
-    nginx prefers to all others. ``certificate`` is the id of the one that is shown.
+    ``routes`` has the strongest first; ``locations`` those of paths that are compared literally,
+    which nginx prefers to all others, then in order of routes. ``certificate`` is the id of the one
+    that is shown.
     """
 
     hostname: str | None
     routes: tuple[Route, ...]
-    exact: tuple[tuple[str, Route], ...] = ()
+    locations: tuple[Location, ...] = ()
     certificate: str | None = None
 
 

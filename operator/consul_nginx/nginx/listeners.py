@@ -7,10 +7,11 @@ from typing import Any
 
 from consul_nginx.model.kubernetes import IpFamily
 from consul_nginx.model.listener import AccessLog, ClientAddress, LogFormat
-from consul_nginx.model.mapping import Redirect, Retries, Timeouts, Traffic
+from consul_nginx.model.mapping import Path, PathType, Redirect, Retries, Timeouts, Traffic
 from consul_nginx.model.nginx import (
     Configuration,
     HttpListener,
+    Location,
     Proxy,
     StreamListener,
     StreamServer,
@@ -20,13 +21,15 @@ from consul_nginx.model.remembered import by_identity
 from consul_nginx.model.variables import parts
 from consul_nginx.nginx import cors, limits, tokens
 from consul_nginx.nginx.certificates import REFUSAL, encryption, showing
+from consul_nginx.nginx.choice import NOBODY, Choices, handing_on, route_location, routes_chosen
 from consul_nginx.nginx.environment import template
 from consul_nginx.nginx.forwarding import Forwarded, upstream_name
 from consul_nginx.nginx.locations import (
+    chosen_directives,
+    comparison,
     directives,
     internal_locations,
     location,
-    matches,
 )
 from consul_nginx.nginx.tokens import Token, directive, quoted
 
@@ -35,6 +38,7 @@ _STDOUT = Token("/dev/stdout")
 _ESCAPED = Token("escape=default")
 _UDP_IDLE_S = 60.0
 _NO_NAME = directive("server_name", Token("_"))
+_EVERY_PATH = Path(type=PathType.PREFIX, value="/")
 _NO_HOST, _NO_PATH = "no mapping for this host\n", "no mapping for this path\n"
 
 
@@ -66,12 +70,14 @@ def _http(listener: HttpListener, *, families: tuple[IpFamily, ...]) -> str:
     if client and client.by_proxy_protocol:
         flags.append(tokens.word("proxy_protocol"))
     first, others = [tokens.word("default_server"), *flags], flags
+    choices = Choices(listener)
     servers = [
         _server(
             host,
             listen=_listen(addresses, first if host.hostname is None else others),
             common=common,
             forwarded=forwarded,
+            choices=choices,
         )
         for host in listener.hosts
     ]
@@ -87,6 +93,7 @@ def _http(listener: HttpListener, *, families: tuple[IpFamily, ...]) -> str:
         if client is None or forwarded.is_default
         else [tokens.network(item) for item in client.trusted],
         zones=_zones(listener),
+        choices=choices.maps,
         servers=servers,
     )
 
@@ -258,40 +265,61 @@ def _listen(addresses: list[Token], options: list[Token]) -> list[Token]:
 
 
 def _server(
-    host: VirtualHost, *, listen: list[Token], common: list[Token], forwarded: Forwarded
+    host: VirtualHost,
+    *,
+    listen: list[Token],
+    common: list[Token],
+    forwarded: Forwarded,
+    choices: Choices,
 ) -> dict[str, Any]:
     name = (
         _NO_NAME
         if host.hostname is None
         else directive("server_name", tokens.server_name(host.hostname))
     )
-    exact = [
+    found = [
         {
-            "match": tokens.spaced(Token("="), tokens.path(path)),
-            "directives": directives(route=route, forwarded=forwarded, bare=True),
+            "match": comparison(item.path),
+            "directives": _location(item, forwarded=forwarded, choices=choices),
         }
-        for path, route in host.exact
+        for item in host.locations
     ]
-    others = [
-        {"match": match, "directives": directives(route=route, forwarded=forwarded, bare=False)}
-        for route in host.routes
-        for match in matches(route)
-    ]
-    if all(str(route.path) != "/" for route in host.routes):
-        others.append({"match": tokens.path("/"), "directives": _not_found(_NO_PATH)})
-    beside = {
+    if all(item.path != _EVERY_PATH for item in host.locations):
+        found.append({"match": tokens.path("/"), "directives": _not_found(_NO_PATH)})
+    chosen = _chosen(host, forwarded=forwarded, choices=choices)
+    return {
+        "directives": [*listen, *common, *showing(host.certificate), name],
+        "locations": [*found, *chosen, *_internal(host, forwarded=forwarded)],
+    }
+
+
+def _location(item: Location, *, forwarded: Forwarded, choices: Choices) -> list[Token]:
+    if item.route is None:
+        return handing_on(choices.first_of(item.candidates))
+    bare = item.path.type is PathType.EXACT
+    return directives(route=item.route, forwarded=forwarded, bare=bare)
+
+
+def _chosen(
+    host: VirtualHost, *, forwarded: Forwarded, choices: Choices
+) -> Iterator[dict[str, Any]]:
+    """Locations that have no path of their own: others hand requests to them."""
+    for route in routes_chosen(host.locations):
+        lines = chosen_directives(route=route, forwarded=forwarded, choices=choices)
+        yield {"match": route_location(route), "directives": lines}
+    if any(not item.candidates[-1].takes_all for item in host.locations):
+        yield {"match": NOBODY, "directives": _not_found(_NO_PATH)}
+
+
+def _internal(host: VirtualHost, *, forwarded: Forwarded) -> Iterator[dict[str, Any]]:
+    """Locations that only nginx itself goes to, each once."""
+    found = {
         str(item.name): item
         for route in host.routes
         for item in internal_locations(route=route, forwarded=forwarded)
     }
-    internal = [
-        {"match": tokens.spaced(Token("="), item.name), "directives": item.directives}
-        for _, item in sorted(beside.items())
-    ]
-    return {
-        "directives": [*listen, *common, *showing(host.certificate), name],
-        "locations": [*exact, *others, *internal],
-    }
+    for _, item in sorted(found.items()):
+        yield {"match": tokens.spaced(Token("="), item.name), "directives": item.directives}
 
 
 def _to_https(listener: HttpListener, *, forwarded: Forwarded) -> list[Token]:

@@ -8,6 +8,7 @@ from consul_nginx.model.mapping import (
     FixedResponse,
     Gzip,
     Headers,
+    Path,
     PathType,
     Redirect,
     Retries,
@@ -16,32 +17,56 @@ from consul_nginx.model.mapping import (
 from consul_nginx.model.nginx import Proxy, Reply, Route
 from consul_nginx.model.variables import Variable, parts
 from consul_nginx.nginx import authorization, cors, limits, mirroring, tokens
+from consul_nginx.nginx.choice import Choices
 from consul_nginx.nginx.forwarding import Forwarded, passing, request_headers
 from consul_nginx.nginx.internal import InternalLocation
 from consul_nginx.nginx.tokens import Token, directive, quoted
 
 _ON, _OFF = tokens.word("on"), tokens.word("off")
+_DEFAULT_BODY_SIZE = "1m"
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_REST = "below_prefix"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def matches(route: Route) -> list[Token]:
-    """How a route's path is written after ``location``; exact paths are not among them."""
-    path = route.path
+def comparison(path: Path) -> Token:
+    """How a path is written after ``location``."""
     match path.type:
         case PathType.EXACT:
-            return []
+            return tokens.spaced(Token("="), tokens.path(path.value))
         case PathType.REGULAR_EXPRESSION:
-            return [tokens.spaced(Token("~"), tokens.expression(path.value))]
+            return tokens.spaced(Token("~"), tokens.expression(path.value))
         case PathType.PREFIX:
-            return [tokens.path(path.value if path.value == "/" else f"{path.value}/")]
+            return tokens.path(path.value if path.value == "/" else f"{path.value}/")
 
 
 def directives(*, route: Route, forwarded: Forwarded, bare: bool) -> list[Token]:
     """All of a location; ``bare``: of a prefix without the slash that follows it."""
     action = route.action
     if isinstance(action, Reply):
-        return [*_response_headers(action.headers), *_reply(action, forwarded=forwarded)]
+        return _answered(action, forwarded=forwarded)
     uri = _uri(action.traffic.replace_prefix, bare=bare)
+    return [*_passed_on(action, forwarded=forwarded), *passing(action.target, uri=uri)]
+
+
+def chosen_directives(*, route: Route, forwarded: Forwarded, choices: Choices) -> list[Token]:
+    """All of a location that requests are handed to, of whatever path that the route takes."""
+    action = route.action
+    if isinstance(action, Reply):
+        return _answered(action, forwarded=forwarded)
+    return [
+        *_bounded(action.traffic.max_body_size, choices=choices),
+        *_passed_on(action, forwarded=forwarded),
+        *_rewritten(action.traffic.replace_prefix, prefix=route.path.value),
+        *passing(action.target, uri=[]),
+    ]
+
+
+def _answered(action: Reply, *, forwarded: Forwarded) -> list[Token]:
+    return [*_response_headers(action.headers), *_reply(action, forwarded=forwarded)]
+
+
+def _passed_on(action: Proxy, *, forwarded: Forwarded) -> list[Token]:
     clients = limits.directives(
         access_control=action.traffic.access_control,
         limits=action.traffic.limits,
@@ -53,8 +78,28 @@ def directives(*, route: Route, forwarded: Forwarded, bare: bool) -> list[Token]
         *authorization.directives(action, forwarded=forwarded),
         *mirroring.directives(action, forwarded=forwarded),
         *_traffic(action, forwarded=forwarded),
-        *passing(action.target, uri=uri),
     ]
+
+
+def _bounded(size: str, *, choices: Choices) -> Iterator[Token]:
+    """What ``client_max_body_size`` says where nginx finds a location by the path."""
+    written = str(tokens.size(size or _DEFAULT_BODY_SIZE))
+    digits = written.rstrip("kmg")
+    if bound := int(digits) * _UNITS[written.removeprefix(digits)]:
+        longer = tokens.variable(choices.longer_than(bound).name)
+        too_large = directive("return", tokens.number(413, low=413, high=413))
+        yield tokens.block(tokens.condition(longer), too_large)
+
+
+def _rewritten(replacement: str, *, prefix: str) -> Iterator[Token]:
+    """The same as ``_uri``, which nginx does not know here; it has to be the last that rewrites."""
+    if not replacement:
+        return
+    last, length = tokens.word("break"), len(prefix.rstrip("/"))
+    [bare], [below] = _uri(replacement, bare=True), _uri(replacement, bare=False)
+    yield directive("rewrite", tokens.of_length(length), bare, last)
+    rest = tokens.joined(below, tokens.variable(_REST))
+    yield directive("rewrite", tokens.all_after(length + 1, into=_REST), rest, last)
 
 
 def internal_locations(*, route: Route, forwarded: Forwarded) -> list[InternalLocation]:

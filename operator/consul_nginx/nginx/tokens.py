@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from consul_nginx.model.bundle import FILE_NAME
@@ -65,6 +66,7 @@ _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+*/-]{0,63}", re.ASCII)
 _SIZE = re.compile(r"0|[1-9][0-9]{0,5}[kmg]?", re.ASCII)
 _VARIABLE = re.compile(r"[a-z0-9_]{1,100}", re.ASCII)
 _DIRECTIVE = re.compile(r"[a-z0-9_]+", re.ASCII)
+_VALUE = re.compile(r"[ -~]+", re.ASCII)
 _PRINTABLE = re.compile(r"[\t\n -~]*", re.ASCII)
 _ESCAPED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "$": "${d}"}
 
@@ -151,6 +153,95 @@ def expression(text: str) -> Token:
     return Token(f'"(*LIMIT_MATCH={_MATCH_STEPS})^(?:{doubled})"')
 
 
+def _for_map(pattern: str) -> Token:
+    """Expression for a ``map``, in quotes; nginx looks for no variables in it."""
+    escaped = pattern.replace("\\", "\\\\").replace('"', '\\"')
+    token = f'"~{escaped}"'
+    if len(token) > _MAX_QUOTED_LENGTH:
+        raise UnsafeTokenError(f"too long for nginx: {token[:80]!r}")
+    return Token(token)
+
+
+def equal_to(text: str) -> Token:
+    """Expression of a ``map`` for this value; of plain words, nginx compares no case."""
+    value = _matching(kind="value", pattern=_VALUE, text=text)
+    return _for_map(f"^{re.escape(str(value))}$")
+
+
+def matched_by(text: str) -> Token:
+    """Expression of a ``map`` for values that match a whole expression, within as many steps."""
+    value = _matching(kind="regular expression", pattern=_VALUE, text=text)
+    return _for_map(f"(*LIMIT_MATCH={_MATCH_STEPS})^(?:{value})$")
+
+
+def expression_below(prefix: str) -> Token:
+    """Expression of a ``map`` for all paths below a path."""
+    return _for_map(f"^{re.escape(str(path(prefix)))}/")
+
+
+def expression_for_path(text: str) -> Token:
+    """The same as ``expression`` for a ``map``."""
+    value = _matching(kind="regular expression", pattern=_EXPRESSION, text=text)
+    return _for_map(f"(*LIMIT_MATCH={_MATCH_STEPS})^(?:{value})")
+
+
+def greater_than(value: int) -> Token:
+    """Expression of a ``map`` for decimal numbers above one."""
+    digits = str(number(value, low=0, high=10**16))
+    above = [rf"[1-9]\d{{{len(digits)},}}"]
+    for position, digit in enumerate(digits):
+        if digit != "9":
+            rest = len(digits) - position - 1
+            above.append(rf"{digits[:position]}[{int(digit) + 1}-9]\d{{{rest}}}")
+    return _for_map(f"^0*(?:{'|'.join(above)})$")
+
+
+def one_after_zeros(count: int) -> Token:
+    """Expression of a ``map`` for so many zeros and a one, whatever comes then."""
+    return _for_map(f"^0{{{number(count, low=0, high=1000)}}}1")
+
+
+def one_of(words: Iterable[str]) -> Token:
+    """Expression of a ``map`` for one of some words."""
+    return _for_map(f"^{_alternatives(words)}$")
+
+
+def asks_for_one_of(words: Iterable[str]) -> Token:
+    """Expression of a ``map`` for OPTIONS, a colon and one of some words."""
+    return _for_map(f"^OPTIONS:{_alternatives(words)}$")
+
+
+def begins_with_one_of(words: Iterable[str]) -> Token:
+    """Expression of a ``map`` for one of some words and a colon, whatever comes then."""
+    return _for_map(f"^{_alternatives(words)}:")
+
+
+def _alternatives(words: Iterable[str]) -> str:
+    return f"(?:{'|'.join(re.escape(str(word(item))) for item in words)})"
+
+
+def listed(name: str) -> Token:
+    """Expression of a ``map`` for a 1, a colon and a list of header names with this one."""
+    return _for_map(f"(?i)^1:(?:.*[, ])?{re.escape(str(header_name(name)))}(?:[ ,]|$)")
+
+
+def named_location(identity: str) -> Token:
+    """Name of a location that requests are handed to."""
+    return Token(f"@{identifier(identity)}")
+
+
+def all_after(length: int, *, into: str) -> Token:
+    """Expression of ``rewrite`` that keeps what follows so many bytes in a variable."""
+    count = number(length, low=0, high=MAX_TOKEN_LENGTH)
+    name = _matching(kind="variable", pattern=_VARIABLE, text=into)
+    return Token(f'"(?s)^.{{{count}}}(?<{name}>.*)$"')
+
+
+def of_length(length: int) -> Token:
+    """Expression of ``rewrite`` for a path of so many bytes."""
+    return Token(f'"(?s)^.{{{number(length, low=0, high=MAX_TOKEN_LENGTH)}}}$"')
+
+
 def header_name(text: str) -> Token:
     """Name of an HTTP header."""
     return _matching(kind="header name", pattern=_HEADER_NAME, text=text)
@@ -214,6 +305,11 @@ def spaced(*tokens: Token) -> Token:
 def entry(key: Token, value: Token) -> Token:
     """A line of a ``map``."""
     return Token(f"{key} {value};")
+
+
+def condition(value: Token) -> Token:
+    """The head of a block for requests of which a variable says neither nothing nor 0."""
+    return Token(f"if ({value})")
 
 
 def block(head: Token, *lines: Token) -> Token:

@@ -1,7 +1,7 @@
 """Which mappings are in use: the older one wins, whatever the order of events.
 
-A claim is what only one mapping can have: a host and path of an HTTP listener, a host of a TLS
-listener, or all of a TCP or UDP listener.
+A claim is what only one mapping can have: requests for a host and path of an HTTP listener that are
+like this and that, a host of a TLS listener, or all of a TCP or UDP listener.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef
 from consul_nginx.model.listener import Listener
 from consul_nginx.model.mapping import Path, ServiceMapping
 from consul_nginx.model.remembered import by_identity
+from consul_nginx.model.request_match import ANY_REQUEST, RequestMatch
 from consul_nginx.model.template import TemplateUse
 from consul_nginx.model.verdict import Condition, accepted, rejected
 from consul_nginx.plan.own_templates import objection_to_mappings
@@ -39,6 +40,7 @@ class Claim:
     listener: str
     hostname: str | None = None
     path: Path | None = None
+    match: RequestMatch = ANY_REQUEST
     whole: bool = False
 
     def __str__(self) -> str:
@@ -46,7 +48,8 @@ class Claim:
             return f"listener {self.listener}"
         host = self.hostname if self.hostname is not None else "any host"
         path = f" with path {self.path}" if self.path is not None else ""
-        return f"{host}{path} on listener {self.listener}"
+        match = f" and {self.match}" if not self.match.is_any else ""
+        return f"{host}{path}{match} on listener {self.listener}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +188,10 @@ def claims(*, mapping: ServiceMapping, listener: Listener) -> list[Claim]:
         return [Claim(listener=listener.name, whole=True)]
     path = mapping.path if listener.protocol.is_http else None
     hostnames: tuple[str | None, ...] = mapping.hostnames or (None,)
-    return [Claim(listener=listener.name, hostname=hostname, path=path) for hostname in hostnames]
+    return [
+        Claim(listener=listener.name, hostname=hostname, path=path, match=mapping.match)
+        for hostname in hostnames
+    ]
 
 
 def with_stand_in(condition: Condition, generation: int | None) -> Condition:
@@ -263,7 +269,8 @@ def _conflict(
     elif taken.path is None:
         fields, way_out = "spec.hostnames", "choose another host"
     else:
-        fields, way_out = "spec.hostnames, spec.path", "choose another host or path"
+        fields = "spec.hostnames, spec.path, spec.match"
+        way_out = "choose another host, path or match"
     return rejected(
         reason="Conflicted",
         message=(

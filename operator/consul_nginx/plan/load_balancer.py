@@ -48,7 +48,7 @@ from consul_nginx.plan.listener_tls import (
     with_names_of_certificates,
 )
 from consul_nginx.plan.own_templates import covered
-from consul_nginx.plan.paths import by_precedence, exact_routes
+from consul_nginx.plan.paths import by_precedence, locations
 from consul_nginx.plan.resolution import answered_by_nginx, not_asked, resolved, together
 from consul_nginx.plan.survey import NONE_GONE, GonePods
 from consul_nginx.plan.upstreams import decide_group, merged, upstream, upstream_id
@@ -335,7 +335,7 @@ def _made(
 
 
 def _host(*, hostname: str | None, routes: tuple[Route, ...]) -> VirtualHost:
-    return VirtualHost(hostname=hostname, routes=routes, exact=exact_routes(routes))
+    return VirtualHost(hostname=hostname, routes=routes, locations=locations(routes))
 
 
 def _route(mapping: ServiceMapping) -> Route:
@@ -347,11 +347,11 @@ def _route(mapping: ServiceMapping) -> Route:
             mirroring=_mirroring(mapping.mirror),
             authorization=_authorization(mapping.external_auth),
         )
-        return Route(path=mapping.path, action=proxy)
+        return Route(path=mapping.path, action=proxy, match=mapping.match)
     if mapping.answer is None:
         raise ValueError(f"mapping {mapping.meta.ref} has neither backends nor an answer")
     reply = Reply(answer=mapping.answer, headers=mapping.traffic.response_headers)
-    return Route(path=mapping.path, action=reply)
+    return Route(path=mapping.path, action=reply, match=mapping.match)
 
 
 def _target(group: BackendGroup) -> Target:

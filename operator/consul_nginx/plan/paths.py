@@ -1,18 +1,25 @@
-"""Which route of a host a path takes. Pure.
+"""Which routes of a host can take a request. Pure.
 
 Exact paths come first, then regular expressions, then prefixes; the longer before the shorter, and
-of the same length by their text. nginx keeps to the same order, but for one place: a prefix such as
+of the same length by their text. Of routes with one path, those with methods come first, then the
+more headers, then the more query parameters, then the older mapping (Gateway API:
+``HTTPRouteRule.matches``). The first one whose path and match both hold takes the request.
+
+nginx finds a location by the path alone, in the same order but for one place: a prefix such as
 ``/shop`` is written as ``= /shop`` and ``/shop/``, and nginx takes the former before any
-expression. So what ``/shop`` alone is answered by is decided here.
+expression. So each location has the routes that can take its requests. Where they have one literal
+path, it is decided here which routes these are; where they can have many, nginx compares each with
+the paths of the weaker routes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from consul_nginx.model.mapping import PathType
-from consul_nginx.model.nginx import Route
+from consul_nginx.model.mapping import Path, PathType
+from consul_nginx.model.nginx import Candidate, Location, Route
 
 _STRENGTH = {
     PathType.EXACT: 0,
@@ -22,27 +29,94 @@ _STRENGTH = {
 
 
 def by_precedence(routes: Iterable[Route]) -> tuple[Route, ...]:
-    """Routes of a host, the strongest first, whatever the order they came in."""
+    """Routes of a host, the strongest first; those that are equal stay as they come, by age."""
     return tuple(
         sorted(
             routes,
-            key=lambda item: (_STRENGTH[item.path.type], -len(item.path.value), item.path.value),
+            key=lambda item: (
+                _STRENGTH[item.path.type],
+                -len(item.path.value),
+                item.path.value,
+                item.match.weakness,
+            ),
         )
     )
 
 
-def exact_routes(routes: Sequence[Route]) -> tuple[tuple[str, Route], ...]:
-    """What each path is answered by that nginx has to know literally; ``routes`` by precedence."""
-    found: dict[str, Route] = {}
+def locations(routes: Sequence[Route]) -> tuple[Location, ...]:
+    """What nginx has to tell apart by the path; ``routes`` by precedence."""
+    by_type: dict[PathType, dict[str, list[Route]]] = {kind: {} for kind in PathType}
     for route in routes:
-        path = route.path
-        if path.type is PathType.EXACT:
-            found[path.value] = route
-        elif path.type is PathType.PREFIX and path.value != "/" and path.value not in found:
-            found[path.value] = _expression_for(path.value, routes) or route
-    return tuple((path, found[path]) for path in sorted(found))
+        by_type[route.path.type].setdefault(route.path.value, []).append(route)
+    host = _Host(
+        exact=by_type[PathType.EXACT],
+        expressions=by_type[PathType.REGULAR_EXPRESSION],
+        prefixes=by_type[PathType.PREFIX],
+    )
+    return (
+        *(
+            Location(Path(type=PathType.EXACT, value=path), _enough(host.with_path(path)))
+            for path in sorted(host.exact.keys() | (host.prefixes.keys() - {"/"}))
+        ),
+        *(
+            Location(found[0].path, _enough(host.with_expression(expression)))
+            for expression, found in host.expressions.items()
+        ),
+        *(
+            Location(found[0].path, _enough(host.below(prefix)))
+            for prefix, found in host.prefixes.items()
+        ),
+    )
 
 
-def _expression_for(path: str, routes: Iterable[Route]) -> Route | None:
-    expressions = (item for item in routes if item.path.type is PathType.REGULAR_EXPRESSION)
-    return next((item for item in expressions if re.match(item.path.value, path, re.ASCII)), None)
+def _enough(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """Those up to the first that leaves no request over."""
+    found = []
+    for candidate in candidates:
+        found.append(candidate)
+        if candidate.takes_all:
+            break
+    return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Host:
+    """Routes by the value of their path, the strongest first in each and of all."""
+
+    exact: Mapping[str, Sequence[Route]]
+    expressions: Mapping[str, Sequence[Route]]
+    prefixes: Mapping[str, Sequence[Route]]
+
+    def with_path(self, path: str) -> Iterator[Candidate]:
+        """Who can take requests for this one path."""
+        yield from _known(self.exact.get(path, ()))
+        for expression, routes in self.expressions.items():
+            if re.match(expression, path, re.ASCII):
+                yield from _known(routes)
+        yield from self.below(path.rstrip("/") or "/")
+
+    def with_expression(self, expression: str) -> Iterator[Candidate]:
+        """Who can take requests that no stronger expression matches, and no literal path."""
+        yield from _known(self.expressions[expression])
+        texts = list(self.expressions)
+        for weaker in texts[texts.index(expression) + 1 :]:
+            yield from _to_be_compared(self.expressions[weaker])
+        for prefix, routes in self.prefixes.items():
+            if prefix != "/":
+                yield from _to_be_compared(routes)
+        yield from _known(self.prefixes.get("/", ()))
+
+    def below(self, prefix: str) -> Iterator[Candidate]:
+        """Who can take requests for a prefix that no expression matches."""
+        while prefix.strip("/"):
+            yield from _known(self.prefixes.get(prefix, ()))
+            prefix = prefix.rpartition("/")[0]
+        yield from _known(self.prefixes.get("/", ()))
+
+
+def _known(routes: Iterable[Route]) -> Iterator[Candidate]:
+    return (Candidate(route, path_known=True) for route in routes)
+
+
+def _to_be_compared(routes: Iterable[Route]) -> Iterator[Candidate]:
+    return (Candidate(route, path_known=False) for route in routes)

@@ -33,6 +33,7 @@ from consul_nginx.resources.headers import HEADERS_RULES, Headers, headers
 from consul_nginx.resources.matching import PATH_RULES, PLAIN_PATH, Hostname, Path, path
 from consul_nginx.resources.mirror import MIRROR_RULES, Mirror, mirror
 from consul_nginx.resources.mirror import objection as mirror_objection
+from consul_nginx.resources.request_match import MATCH_RULES, Match, request_match
 from consul_nginx.resources.texts import DnsLabel
 
 ONE_OF = "exactly one of backends, redirect and fixedResponse says what becomes of the requests"
@@ -43,7 +44,7 @@ CONTENT_TYPE = "Content-Type is said in fixedResponse.contentType"
 REPLACES_PREFIX = "replacePrefix needs a path of type Prefix and a backendProtocol of HTTP or HTTPS"
 
 _HTTP_ONLY = (
-    "hostnames", "path", "redirect", "fixed_response", "backend_protocol", "backend_tls",
+    "hostnames", "path", "match", "redirect", "fixed_response", "backend_protocol", "backend_tls",
     "max_body_size", "buffering", "gzip", "websocket", "request_headers", "response_headers",
     "replace_prefix", "cors", "mirror", "external_auth",
 )  # fmt: skip
@@ -97,6 +98,18 @@ class ServiceMappingSpec(SpecModel):
             json_schema_extra={"x-kubernetes-validations": PATH_RULES},
         ),
     ] = Path()
+    match: Annotated[
+        Match,
+        Field(
+            description=(
+                "What requests are like beside that; by default all are meant. Of mappings with "
+                "one host and path, one with methods comes first, then the one with more headers, "
+                "then with more query parameters, then the older. What fits none goes on to the "
+                "next weaker path that takes it."
+            ),
+            json_schema_extra={"x-kubernetes-validations": MATCH_RULES},
+        ),
+    ] = Match()
     backends: Annotated[
         tuple[targets.Backend, ...],
         Field(
@@ -310,6 +323,7 @@ def parse_service_mapping(raw: Mapping[str, Any]) -> model.ServiceMapping | Inva
         listener=spec.listener,
         hostnames=tuple(sorted(set(spec.hostnames))),
         path=path(spec.path),
+        match=request_match(spec.match),
         group=group,
         mirror=mirror(spec.mirror, protocol=group.protocol, tls=group.tls) if group else None,
         external_auth=external_auth(spec.external_auth, namespace=meta.ref.namespace),

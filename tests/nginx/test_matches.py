@@ -1,0 +1,219 @@
+"""Requests of one host and path that go different ways, in the real nginx."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from nginx.served import Served, says, served
+from nginx.support import Pod
+from nginx.test_features import speaks_websocket, upgrade
+
+Load = Callable[..., Served]
+
+
+@pytest.fixture
+def feature(pod: Pod) -> Iterator[Load]:
+    """Loads a golden folder into nginx."""
+    with ExitStack() as stack:
+        yield lambda name: stack.enter_context(served(pod, name))
+
+
+def test_the_first_whose_path_and_match_hold_takes_a_request(feature: Load):
+    nginx = feature("matches")
+    beta = {"X_Beta": "yes"}
+    quoted = {**beta, "X_Quoted": 'a "quote", a \\ and $host;'}
+    expected = [
+        (4, nginx.backend("/shop")),
+        (4, nginx.backend("/shop/x")),
+        (4, nginx.backend("/")),
+        (1, nginx.backend("/shop", method="POST", body="x")),
+        (1, nginx.backend("/shop/x", method="PUT", body="x", **beta)),
+        (2, nginx.backend("/shop", **beta)),
+        (2, nginx.backend("/shop/x?version=v2", **beta)),
+        (3, nginx.backend("/shop/x?a=b&version=v2")),
+        (7, nginx.backend("/shop/x?version=v%202", method="POST", body="x", **quoted)),
+    ]
+    assert [found for _, found in expected] == [wanted for wanted, _ in expected]
+
+
+def test_a_value_is_compared_whole_with_its_case_and_as_it_comes(feature: Load):
+    nginx = feature("matches")
+    for value in ("Yes", "yess", "ye", "", "yes, yes", "1"):
+        assert nginx.backend("/shop", X_Beta=value) == 4, value
+    for query in (
+        "version=v22",
+        "version=V2",
+        "version=",
+        "version",
+        "version=v%32",
+        "aversion=v2",
+    ):
+        assert nginx.backend(f"/shop?{query}") == 4, query
+    assert nginx.backend("/shop?VERSION=v2") == 3, "of a name nginx compares no case"
+    assert nginx.backend("/shop?version=v2&version=x") == 3, "the first counts"
+    assert nginx.backend("/shop?version=x&version=v2") == 4
+    assert nginx.backend("/shop", X_Beta="yes ") == 2, "spaces around it are nobody's"
+
+
+def test_several_headers_of_one_name_are_one_value(feature: Load):
+    nginx = feature("matches")
+    with nginx.connect("http") as client:
+        client.sendall(
+            b"GET /shop/7 HTTP/1.0\r\nHost: shop.example\r\n"
+            b"User-Agent: a\r\nUser-Agent: Tablet\r\n\r\n"
+        )
+        assert b'"backend": 5' in client.makefile("rb").read()
+
+
+def test_what_fits_none_goes_on_to_the_next_weaker_path(feature: Load):
+    nginx = feature("matches")
+    mobile = {"User_Agent": "A Mobile one"}
+    expected = [
+        # An expression, then a weaker one, then prefixes.
+        (5, nginx.backend("/shop/2", **mobile)),
+        (5, nginx.backend("/shop/1", **mobile)),
+        (6, nginx.backend("/shop/1")),
+        (6, nginx.backend("/shop/1x", **mobile)),
+        (4, nginx.backend("/shop/2")),
+        (2, nginx.backend("/shop/2", X_Beta="yes")),
+        # An exact path.
+        (4, nginx.backend("/shop/cart")),
+        (1, nginx.backend("/shop/cart", method="POST", body="x")),
+        # A longer prefix.
+        (4, nginx.backend("/shop/old")),
+        (2, nginx.backend("/shop/old/x?go=0", X_Beta="yes")),
+    ]
+    assert [found for _, found in expected] == [wanted for wanted, _ in expected]
+    refused = nginx.ask("/shop/cart", method="DELETE", X_Beta="yes")
+    assert (refused.status, refused.text) == (403, "the cart stays\n")
+    moved = [nginx.ask(f"{path}?go=1") for path in ("/shop/old", "/shop/old/x")]
+    assert {answer.status for answer in moved} == {301}
+    assert {answer.headers["location"] for answer in moved} == {"http://shop.example/new"}
+
+
+def test_what_nobody_takes_is_answered_404(feature: Load):
+    nginx = feature("matches")
+    assert nginx.backend(host="closed.example", X_Key="open") == 4
+    answer = nginx.ask(host="closed.example")
+    assert (answer.status, answer.text) == (404, "no mapping for this path\n")
+    assert nginx.ask(method="POST", body="x" * 100_000, host="closed.example").status == 404
+
+
+def test_a_chosen_route_gets_the_body_and_the_uri_as_they_came(feature: Load):
+    nginx = feature("matches")
+    asked = nginx.ask("/shop/a%20b%2Fc?x=%20", method="POST", body="x" * 300_000).asked
+    assert (asked["backend"], asked["method"]) == (1, "POST")
+    assert asked["path"] == "/shop/a%20b%2Fc?x=%20"
+    assert asked["body"] == "x" * 300_000
+    with nginx.connect("http") as client:
+        client.sendall(
+            b"POST /shop HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+        )
+        answer = client.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 100 Continue")
+    assert b'"backend": 1' in answer
+    assert b"hello" in answer
+    assert nginx.ask("/shop", method="POST", body="x" * (1 << 20)).status == 200
+    assert nginx.ask("/shop", method="POST", body="x" * ((1 << 20) + 1)).status == 413
+
+
+def test_backends_see_another_prefix_whoever_is_asked(feature: Load):
+    nginx, new = feature("matched-traffic"), {"X_Version": "2"}
+    paths = ("", "/", "/x?y=1", "/a%20b/%2Fc%3Fd%25", "/x%0Ay", "/%C3%A9", "/a+b&c=d")
+    found = {path: nginx.ask(f"/api{path}", **new).asked for path in paths}
+    assert {asked["backend"] for asked in found.values()} == {1}
+    assert {path: asked["path"] for path, asked in found.items()} == {
+        "": "/v2", "/": "/v2/", "/x?y=1": "/v2/x?y=1", "/a%20b/%2Fc%3Fd%25": "/v2/a%20b/c%3Fd%25",
+        "/x%0Ay": "/v2/x%0Ay", "/%C3%A9": "/v2/%C3%A9", "/a+b&c=d": "/v2/a+b&c=d",
+    }  # fmt: skip
+    for path in ("/files", "/files/x"):
+        asked = nginx.ask(f"/api{path}").asked
+        assert (asked["backend"], asked["path"]) == (2, path), "the weaker path's own prefix"
+
+
+def test_a_prefix_is_replaced_as_where_no_other_shares_the_path(pod: Pod):
+    paths = ("", "/", "/x", "/a%20b/%2F%3F%25", "/x%0Ay", "/%C3%A9?q=%20", "/;v=1,2/~x", "/x?")
+    found = []
+    for name in ("matched-traffic", "replaced-prefix"):
+        with served(pod, name) as nginx:
+            found.append([nginx.ask(f"/api{path}").asked["path"] for path in paths])
+    assert found[0] == found[1]
+    assert found[0][:3] == ["/", "/", "/x"]
+
+
+def test_bodies_are_bounded_by_the_route_that_is_chosen(feature: Load):
+    nginx, new = feature("matched-traffic"), {"X_Version": "2"}
+    sent = {"method": "POST", "body": "x" * 2049}
+    assert nginx.ask("/api", **sent).status == 200
+    assert nginx.ask("/api", **sent, **new).status == 413
+    assert nginx.ask("/api", method="POST", body="x" * 2048, **new).status == 200
+    assert nginx.ask("/api/files/x", method="POST", body="x" * (2 << 20)).status == 200
+    assert nginx.ask("/api/files/x", method="PUT", body="x" * (2 << 20)).status == 413
+    with nginx.connect("http") as client:
+        client.sendall(
+            b"POST /api HTTP/1.1\r\nHost: x\r\nX-Version: 2\r\nConnection: close\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n900\r\n" + b"x" * 0x900 + b"\r\n0\r\n\r\n"
+        )
+        assert client.makefile("rb").readline().split()[1] == b"413"
+
+
+def test_answers_of_a_chosen_route_are_changed_as_it_says(feature: Load):
+    nginx = feature("matched-traffic")
+    for backend in nginx.http.values():
+        backend.reply = says(200, "text " * 100, {"Content-Type": "text/plain"})
+    for version, encoding in (("2", "gzip"), ("1", None)):
+        connection = http.client.HTTPConnection("127.0.0.1", nginx.ports["http"], timeout=5)
+        headers = {"Accept-Encoding": "gzip", "X-Version": version}
+        connection.request("GET", "/api/x", headers=headers)
+        answer = connection.getresponse()
+        text = answer.read()
+        assert answer.getheader("Content-Encoding") == encoding
+        assert (gzip.decompress(text) if encoding else text) == b"text " * 100
+        assert answer.getheader("X-Served-By") == ("new" if encoding else None)
+
+
+def test_only_those_are_let_in_and_counted_whom_the_chosen_route_means(feature: Load):
+    nginx = feature("matched-traffic")
+    assert nginx.ask("/api/admin", X_Version="2").status == 403
+    assert nginx.ask("/api/admin").asked["backend"] == 2
+    statuses = [nginx.ask("/api/login", method="POST", body="x").status for _ in range(4)]
+    assert statuses == [200, 200, 429, 429]
+    assert {nginx.ask("/api/login").status for _ in range(4)} == {200}
+
+
+def test_websocket_goes_to_the_chosen_route(feature: Load):
+    nginx = feature("matched-traffic")
+    nginx.http[1].reply = speaks_websocket
+    assert upgrade(nginx, "/chat", "websocket") == b"heard hello\n"
+    assert b" 404 " in upgrade(nginx, "/chat", "h2c")
+
+
+def test_a_browser_asks_and_is_answered_by_the_route_of_its_request(feature: Load):
+    nginx = feature("matched-traffic")
+
+    def asks(method: str, headers: str) -> tuple[int, str | None]:
+        answer = nginx.ask(
+            "/pages/x",
+            method="OPTIONS",
+            Origin="https://shop.example",
+            Access_Control_Request_Method=method,
+            Access_Control_Request_Headers=headers,
+        )
+        return answer.status, answer.headers.get("access-control-allow-origin")
+
+    for headers in ("x-tenant", "content-type,x-tenant", "X-Tenant, Content-Type"):
+        assert asks("PUT", headers) == (204, "https://shop.example"), headers
+    assert asks("POST", "x-tenant") == (200, None)
+    assert asks("PUT", "x-tenants,not-x-tenant") == (200, None)
+    sent = nginx.ask("/pages/x", method="PUT", Origin="https://shop.example", X_Tenant="acme")
+    assert sent.headers["access-control-allow-origin"] == "https://shop.example"
+    assert nginx.backend("/pages/x", method="OPTIONS", X_Tenant="acme") == 2, "no question before"
+    no_question = {"Access_Control_Request_Headers": "x-tenant"}
+    assert nginx.backend("/pages/x", method="OPTIONS", **no_question) == 2
+    assert nginx.backend("/pages/x", **no_question) == 2
