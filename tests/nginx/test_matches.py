@@ -8,10 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from nginx.served import Served, says, served
-from nginx.support import Pod
+from consul_nginx.model.mapping import ServiceMapping
+from nginx.served import Served, loaded, says, served
+from nginx.support import Pod, free_port
 from nginx.test_features import speaks_websocket, upgrade
+from unit.factories import load_balancer, mapping, planned
+from unit.requests import REQUESTS, Request, competitors, taker
 
 Load = Callable[..., Served]
 
@@ -217,3 +222,53 @@ def test_a_browser_asks_and_is_answered_by_the_route_of_its_request(feature: Loa
     no_question = {"Access_Control_Request_Headers": "x-tenant"}
     assert nginx.backend("/pages/x", method="OPTIONS", **no_question) == 2
     assert nginx.backend("/pages/x", **no_question) == 2
+
+
+def test_real_nginx_sends_requests_where_the_docs_say(pod: Pod):
+    port = free_port()
+    edge = load_balancer(listeners=[{"name": "http", "port": port}])
+
+    @settings(max_examples=15, deadline=None, database=None)
+    @given(
+        mappings=competitors(),
+        requests=st.lists(REQUESTS, min_size=20, max_size=40),
+    )
+    def check(mappings: list[ServiceMapping], requests: list[Request]) -> None:
+        configuration = planned(load_balancer=edge, mappings=mappings, snapshot={}).configuration
+        with loaded(pod, configuration, ports={"http": port}) as nginx:
+            for request in requests:
+                query = "&".join("=".join(pair) for pair in request.parameters)
+                answer = nginx.ask(
+                    f"{request.path}?{query}", method=request.method, **dict(request.headers)
+                )
+                found = answer.text if answer.status == 200 else None
+                assert found == taker(mappings, request), request
+
+    check()
+
+
+def test_many_routes_of_one_path_are_loaded_and_found(pod: Pod):
+    """Each has a header of its own; nginx asks for them in groups of sixty-four."""
+    port = free_port()
+    mappings = [
+        mapping(
+            f"tenant-{number}",
+            path={"value": f"/{number % 3}" if number % 3 else "/"},
+            match={"headers": [{"name": f"X-Tenant-{number}", "value": f"t{number}"}]},
+            backends=[],
+            fixedResponse={"body": f"{number}"},
+        )
+        for number in range(3000)
+    ]
+    configuration = planned(
+        load_balancer=load_balancer(listeners=[{"name": "http", "port": port}]),
+        mappings=mappings,
+        snapshot={},
+    ).configuration
+    with loaded(pod, configuration, ports={"http": port}) as nginx:
+        for number in (0, 3, 1500, 2998, 2999):
+            asked = {f"x_tenant_{number}": f"t{number}"}
+            path = f"/{number % 3}" if number % 3 else "/1/x"
+            assert nginx.ask(path, **asked).text == f"{number}"
+        assert nginx.ask("/1", x_tenant_7="t8").status == 404
+    assert "could not build optimal" not in nginx.log()

@@ -130,20 +130,16 @@ class Candidate(NamedTuple):
 
 
 class Location(NamedTuple):
-    """Requests that nginx finds by one comparison of the path, and who takes them.
+    """Requests of a host that nginx finds by one comparison of the path, and who takes them.
 
-    The first of the ``candidates`` that can; without one they are answered 404. ``path`` of type
-    Exact is any path that nginx has to know literally, a prefix without its slash too.
+    ``route`` takes all of them. Where it is None, the first of the ``candidates`` does that can;
+    without one they are answered 404. ``path`` of type Exact is any path that nginx has to know
+    literally, a prefix without its slash too.
     """
 
     path: Path
-    candidates: tuple[Candidate, ...]
-
-    @property
-    def route(self) -> Route | None:
-        """The one that takes all of its requests; None where it depends on the request."""
-        first = self.candidates[0]
-        return first.route if first.takes_all else None
+    route: Route | None
+    candidates: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

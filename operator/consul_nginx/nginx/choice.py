@@ -177,7 +177,6 @@ def routes_chosen(locations: Iterable[Location]) -> list[Route]:
     found = {
         str(route_location(candidate.route)): candidate.route
         for location in locations
-        if location.route is None
         for candidate in location.candidates
     }
     return list(found.values())

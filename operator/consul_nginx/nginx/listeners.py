@@ -7,7 +7,7 @@ from typing import Any
 
 from consul_nginx.model.kubernetes import IpFamily
 from consul_nginx.model.listener import AccessLog, ClientAddress, LogFormat
-from consul_nginx.model.mapping import Path, PathType, Redirect, Retries, Timeouts, Traffic
+from consul_nginx.model.mapping import PathType, Redirect, Retries, Timeouts, Traffic
 from consul_nginx.model.nginx import (
     Configuration,
     HttpListener,
@@ -38,7 +38,6 @@ _STDOUT = Token("/dev/stdout")
 _ESCAPED = Token("escape=default")
 _UDP_IDLE_S = 60.0
 _NO_NAME = directive("server_name", Token("_"))
-_EVERY_PATH = Path(type=PathType.PREFIX, value="/")
 _NO_HOST, _NO_PATH = "no mapping for this host\n", "no mapping for this path\n"
 
 
@@ -179,6 +178,12 @@ def _zones(listener: HttpListener) -> list[Token]:
     ]
 
 
+@by_identity
+def asks_variables(listener: HttpListener) -> bool:
+    """Whether some of its requests are told apart by more than host and path."""
+    return any(item.candidates for host in listener.hosts for item in host.locations)
+
+
 def cors_maps(configuration: Configuration) -> list[Token]:
     """Variables that tell of allowed origins: listeners share them."""
     found = {
@@ -284,7 +289,9 @@ def _server(
         }
         for item in host.locations
     ]
-    if all(item.path != _EVERY_PATH for item in host.locations):
+    if not any(
+        item.path.value == "/" and item.path.type is PathType.PREFIX for item in host.locations
+    ):
         found.append({"match": tokens.path("/"), "directives": _not_found(_NO_PATH)})
     chosen = _chosen(host, forwarded=forwarded, choices=choices)
     return {
@@ -307,7 +314,7 @@ def _chosen(
     for route in routes_chosen(host.locations):
         lines = chosen_directives(route=route, forwarded=forwarded, choices=choices)
         yield {"match": route_location(route), "directives": lines}
-    if any(not item.candidates[-1].takes_all for item in host.locations):
+    if any(item.candidates and not item.candidates[-1].takes_all for item in host.locations):
         yield {"match": NOBODY, "directives": _not_found(_NO_PATH)}
 
 

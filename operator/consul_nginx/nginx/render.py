@@ -124,6 +124,7 @@ def _main(*, configuration: Configuration, layout: Layout) -> str:
         keepalive_grace=tokens.duration(configuration.reload.keepalive_grace),
         shutdown_timeout=tokens.duration(configuration.reload.shutdown_timeout),
         cors_maps=listeners.cors_maps(configuration),
+        asks_variables=any(map(listeners.asks_variables, configuration.listeners)),
         hash_file=tokens.file_name(HASH_FILE),
         http_files=_includes(
             UPSTREAMS_FILE,

@@ -55,28 +55,27 @@ def locations(routes: Sequence[Route]) -> tuple[Location, ...]:
     )
     return (
         *(
-            Location(Path(type=PathType.EXACT, value=path), _enough(host.with_path(path)))
+            _location(Path(type=PathType.EXACT, value=path), host.with_path(path))
             for path in sorted(host.exact.keys() | (host.prefixes.keys() - {"/"}))
         ),
         *(
-            Location(found[0].path, _enough(host.with_expression(expression)))
+            _location(found[0].path, host.with_expression(expression))
             for expression, found in host.expressions.items()
         ),
-        *(
-            Location(found[0].path, _enough(host.below(prefix)))
-            for prefix, found in host.prefixes.items()
-        ),
+        *(_location(found[0].path, host.below(prefix)) for prefix, found in host.prefixes.items()),
     )
 
 
-def _enough(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
-    """Those up to the first that leaves no request over."""
-    found = []
+def _location(path: Path, candidates: Iterable[Candidate]) -> Location:
+    """With those up to the first that leaves no request over."""
+    found: list[Candidate] = []
     for candidate in candidates:
+        if candidate.takes_all and not found:
+            return Location(path, candidate.route)
         found.append(candidate)
         if candidate.takes_all:
             break
-    return tuple(found)
+    return Location(path, None, tuple(found))
 
 
 @dataclass(frozen=True, kw_only=True)
