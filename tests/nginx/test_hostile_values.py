@@ -266,3 +266,51 @@ def test_a_cookie_with_a_dash_would_not_be_seen_by_nginx(load):
                 "hashKey": {"type": "Cookie", "name": "session-id"},
             }
         )
+
+
+MATCH_VALUES = [
+    '"; evil on; "', "\\", "\\\\", '\\"', "$host", "${host}", "$", "}", "{", ";", "#", "~", "~*a",
+    "'", "default", "hostnames", "volatile", "include /etc/passwd", "(?i)a", "(*ACCEPT)", ".*",
+    "^", "a|b", "[[:alpha:]]", "\\d", "\\Q", "a{1000}", "@nobody", "0", "1", "x" * 512, "$" * 512,
+    "\\" * 512,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", MATCH_VALUES, ids=lambda value: value[:20])
+def test_a_value_of_a_match_is_compared_literally(load, ask, value):
+    headers = [{"name": "X-A", "value": value}]
+    load(match={"headers": headers}, **fixed(body="matched"))
+    assert ask("/", f"X-A: {value}")[1] == "matched"
+    for other in (f"{value}x", f"x{value}", value.upper() + "a", value[:-1] + "z", "d", "a"):
+        assert "404" in ask("/", f"X-A: {other}")[0].split(), other
+    if not set(value) & set(" #"):
+        parameters = [{"name": "a_1", "value": value}]
+        load(match={"queryParameters": parameters}, **fixed(body="matched"))
+        assert ask(f"/?b=c&a_1={value}&d")[1] == "matched"
+        assert "404" in ask(f"/?a_1=x{value}")[0].split()
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        (".*.*x", "a" * 7000),
+        ("(?:.*|.*)(?:.*|.*)x", "a" * 7000),
+        ("(?:" + "[ab]" * 9 + "){100}", "ab" * 3500),
+        (r'[\[\]{}()|.*+?^$\\/"-]+1', "a" * 7000),
+    ],
+)
+def test_an_expression_for_a_value_is_compiled_and_given_up_in_time(load, ask, expression, value):
+    headers = [{"name": "X-A", "type": "RegularExpression", "value": expression}]
+    load(match={"headers": headers}, **fixed(body="matched"))
+    assert ask("/", f"X-A: {value}")[0].split()[1] in ("200", "404")
+
+
+def test_the_longest_and_most_of_a_match_load(load, ask):
+    headers = [{"name": f"{number:x}".ljust(64, "h"), "value": "$" * 512} for number in range(16)]
+    parameters = [{"name": f"{number:x}".ljust(64, "p"), "value": "v"} for number in range(16)]
+    methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+    match = {"methods": methods, "headers": headers, "queryParameters": parameters}
+    load(match=match, **fixed(body="matched"))
+    query = "&".join(f"{item['name']}=v" for item in parameters)
+    sent = [f"{item['name']}: {item['value']}" for item in headers]
+    assert ask(f"/?{query}", *sent)[1] == "matched"

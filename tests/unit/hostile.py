@@ -171,6 +171,26 @@ RESOURCES = [
     ),
     Row("smap.spec.path.type", "Regex", INVALID),
     *(
+        Row("smap.spec.match.methods[0]", value, INVALID)
+        for value in ("GET) return 200;", "get", "CONNECT", "PURGE", "")
+    ),
+    *(
+        Row("smap.spec.match.headers[0].name", value, INVALID)
+        for value in ("X_A", "X-A: b", "X-A\n", "$host", "http_x}", "é", "", "x" * 65)
+    ),
+    *(
+        Row("smap.spec.match.headers[0].value", value, INVALID)
+        for value in ("a\n", "a\0", "\t", " a", "é", "", "x" * 513)
+    ),
+    *(
+        Row("smap.spec.match.queryParameters[0].name", value, INVALID)
+        for value in ("a-b", "a.b", "a=b", "a\n", "$args", "é", "", "x" * 65)
+    ),
+    *(
+        Row("smap.spec.match.queryParameters[0].value", value, INVALID)
+        for value in ("a b", "a&b", "#", "a\n", "a\0", "é", "", "x" * 513)
+    ),
+    *(
         Row("smap.spec.backends[0].service", value, INVALID)
         for value in ("../../kv/secret", "a/b", ".", "", "a b", "a\0", "a?dc=x", "x" * 129)
     ),
@@ -354,6 +374,11 @@ _HARMLESS = {
         "listener": "http",
         "hostnames": ["shop.example.com"],
         "path": {"type": "Prefix", "value": "/"},
+        "match": {
+            "methods": ["GET"],
+            "headers": [{"name": "X-A", "value": "a"}],
+            "queryParameters": [{"name": "a", "value": "b"}],
+        },
         "backends": [{"service": "web", "tags": ["a"], "datacenter": "dc1"}],
     },
     "nlb": {
