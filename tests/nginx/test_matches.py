@@ -7,15 +7,17 @@ import http.client
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
+import grpc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from consul_nginx.model.consul import Observation, ServiceQuery
 from consul_nginx.model.mapping import ServiceMapping
 from nginx.served import Served, loaded, says, served
 from nginx.support import Pod, free_port
-from nginx.test_features import speaks_websocket, upgrade
-from unit.factories import load_balancer, mapping, planned
+from nginx.test_features import greeter, speaks_websocket, upgrade
+from unit.factories import instance, load_balancer, mapping, planned
 from unit.requests import REQUESTS, Request, competitors, taker
 
 Load = Callable[..., Served]
@@ -258,7 +260,7 @@ def test_many_routes_of_one_path_are_loaded_and_found(pod: Pod):
             backends=[],
             fixedResponse={"body": f"{number}"},
         )
-        for number in range(3000)
+        for number in range(900)
     ]
     configuration = planned(
         load_balancer=load_balancer(listeners=[{"name": "http", "port": port}]),
@@ -266,9 +268,65 @@ def test_many_routes_of_one_path_are_loaded_and_found(pod: Pod):
         snapshot={},
     ).configuration
     with loaded(pod, configuration, ports={"http": port}) as nginx:
-        for number in (0, 3, 1500, 2998, 2999):
+        for number in (0, 3, 450, 898, 899):
             asked = {f"x_tenant_{number}": f"t{number}"}
             path = f"/{number % 3}" if number % 3 else "/1/x"
             assert nginx.ask(path, **asked).text == f"{number}"
         assert nginx.ask("/1", x_tenant_7="t8").status == 404
     assert "could not build optimal" not in nginx.log()
+
+
+def test_a_client_behind_a_proxy_is_known_to_the_chosen_route(pod: Pod):
+    port = free_port()
+    real_ip = {"trustedSources": ["127.0.0.0/8"], "header": "X-Forwarded-For"}
+    configuration = planned(
+        load_balancer=load_balancer(
+            listeners=[{"name": "http", "port": port, "realIp": real_ip}],
+        ),
+        mappings=[
+            mapping(
+                backends=[{"service": "web"}],
+                match={"methods": ["GET"]},
+                accessControl={"allow": ["203.0.113.7"]},
+            )
+        ],
+        snapshot={ServiceQuery(service="web"): Observation(instances=(instance("10.244.0.1"),))},
+    ).configuration
+    with loaded(pod, configuration, ports={"http": port}) as nginx:
+        asked = nginx.ask(X_Forwarded_For="203.0.113.7", X_Forwarded_Proto="https").asked
+        assert asked["headers"]["x-real-ip"] == "203.0.113.7"
+        assert asked["headers"]["x-forwarded-proto"] == "https"
+        assert asked["headers"]["x-forwarded-for"] == "203.0.113.7, 127.0.0.1"
+        assert nginx.ask(X_Forwarded_For="203.0.113.8").status == 403
+
+
+def test_grpc_goes_to_the_chosen_route(pod: Pod):
+    port = free_port()
+    mappings = [
+        mapping(
+            name,
+            path={"value": "/shop.Greeter"},
+            match=match,
+            backends=[{"service": name}],
+            backendProtocol="GRPC",
+            requestHeaders={"set": [{"name": "X-Edge", "value": name}]},
+        )
+        for name, match in (("new", {"headers": [{"name": "X-Beta", "value": "1"}]}), ("old", {}))
+    ]
+    seen = Observation(instances=(instance("10.244.0.1", 50051),))
+    configuration = planned(
+        load_balancer=load_balancer(listeners=[{"name": "http", "port": port, "http2": True}]),
+        mappings=mappings,
+        snapshot={ServiceQuery(service=name): seen for name in ("new", "old")},
+    ).configuration
+    server = greeter(port=50051, number=1, credentials=None)
+    try:
+        with (
+            loaded(pod, configuration, ports={"http": port}, own=frozenset({1})),
+            grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+        ):
+            greet = channel.unary_unary("/shop.Greeter/Greet")
+            assert greet(b"hello", timeout=10, metadata=[("x-beta", "1")]) == b"hello from 1 new"
+            assert greet(b"hello", timeout=10) == b"hello from 1 old"
+    finally:
+        server.stop(None)
