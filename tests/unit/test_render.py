@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import crossplane
 import pytest
 from hypothesis import given
@@ -96,6 +98,23 @@ def test_a_token_is_one_word_of_nginx_whatever_it_was_made_from(make, text):
         return
     assert not set(str(token)) & set(" ;{}\"'\\$#\n\r\t\0")
     assert str(token)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        tokens.expression, tokens.equal_to, tokens.matched_by, tokens.expression_below,
+        tokens.expression_for_path, tokens.listed,
+    ],
+)  # fmt: skip
+@given(text=st.text(alphabet=st.sampled_from("ab/- ;{}\"'\\$#\n\r\t\0é~_0A%(|)*^")))
+def test_an_expression_stays_in_its_quotes_whatever_it_was_made_from(make, text):
+    for written in (text, f"/{text}"):
+        try:
+            token = make(written)
+        except UnsafeTokenError:
+            continue
+        assert re.fullmatch(r'"(?:[ !#-\[\]-~]|\\["\\])*"', str(token), re.ASCII)
 
 
 def test_the_bundle_parses_into_the_expected_tree(tmp_path):
