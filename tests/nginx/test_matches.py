@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from consul_nginx.model.consul import Observation, ServiceQuery
 from consul_nginx.model.mapping import ServiceMapping
 from nginx.served import Served, loaded, says, served
-from nginx.support import Pod, free_port
+from nginx.support import Pod, free_port, wait_for
 from nginx.test_features import greeter, speaks_websocket, upgrade
 from unit.factories import instance, load_balancer, mapping, planned
 from unit.requests import REQUESTS, Request, competitors, taker
@@ -183,6 +183,21 @@ def test_answers_of_a_chosen_route_are_changed_as_it_says(feature: Load):
         assert answer.getheader("Content-Encoding") == encoding
         assert (gzip.decompress(text) if encoding else text) == b"text " * 100
         assert answer.getheader("X-Served-By") == ("new" if encoding else None)
+
+
+def test_another_service_and_a_mirror_are_asked_for_the_route_that_is_chosen(feature: Load):
+    nginx, new = feature("matched-traffic"), {"X_Version": "2"}
+    nginx.http[3].reply = says(401, "who?")
+    answer = nginx.ask("/members/a?b=c", **new)
+    place = "https://login.example/start?rd=http://shop.example/members/a?b=c"
+    assert (answer.status, answer.headers["location"]) == (302, place)
+    assert nginx.http[1].asked == nginx.http[4].asked == []
+
+    nginx.http[3].reply = says(200, "", {"X-User": "ann"})
+    asked = nginx.ask("/members/a", method="POST", body="text", X_User="eve", **new).asked
+    assert (asked["backend"], asked["headers"]["x-user"], asked["body"]) == (1, "ann", "text")
+    [copy] = wait_for(lambda: nginx.http[4].asked, why="the mirror gets a copy")
+    assert (copy["path"], copy["headers"]["x-user"], copy["body"]) == ("/members/a", "ann", "text")
 
 
 def test_only_those_are_let_in_and_counted_whom_the_chosen_route_means(feature: Load):
