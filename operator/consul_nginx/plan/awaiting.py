@@ -6,7 +6,7 @@ says who they are, what was served before is.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from consul_nginx.model.consul import UNKNOWN, Snapshot
 from consul_nginx.model.kubernetes import LoadBalancer
@@ -49,7 +49,7 @@ def awaited(
         layer = layers.get(mapping.listener)
         return layer is not None and all(
             upstream_id(group, layer) in served or _is_told(group, snapshot=snapshot)
-            for group in mapping.groups
+            for group in _needed(mapping)
         )
 
     return frozenset(
@@ -57,6 +57,12 @@ def awaited(
         for uid, form in earlier.items()
         if not can_be_served(acceptance.used[uid]) and can_be_served(form)
     )
+
+
+def _needed(mapping: ServiceMapping) -> Iterator[BackendGroup]:
+    """Without which nobody is served; copies that can't be sent delay no edit."""
+    mirror = mapping.mirror.group if mapping.mirror is not None else None
+    return (group for group in mapping.groups if group is not mirror)
 
 
 def _is_told(group: BackendGroup, *, snapshot: Snapshot) -> bool:
