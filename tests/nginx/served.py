@@ -14,10 +14,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from consul_nginx.commands.tls_secrets import TlsSecrets, content_of_file
+from consul_nginx.commands.tls_secrets import content_of_file
 from consul_nginx.model.bundle import Bundle
+from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.model.mapping import Endpoint
 from consul_nginx.model.nginx import Configuration, Layer
 from consul_nginx.nginx.render import render
@@ -66,6 +68,8 @@ class Echo(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+# As the API server returns them.
+Secrets = Mapping[ObjectRef, Mapping[str, Any]]
 Reply = Callable[[Echo, dict[str, Any]], None]
 
 
@@ -189,7 +193,7 @@ def served(pod: Pod, name: str, *, own: frozenset[int] = frozenset()) -> Iterato
     ports = {listener["name"]: free_port() for listener in raw["spec"]["listeners"]}
     read = Feature.read(name, ports=ports)
     configuration = read.plan().configuration
-    with loaded(pod, configuration, ports=ports, own=own, secrets=read.secrets) as here:
+    with loaded(pod, configuration, ports=ports, own=own, secrets=read.held) as here:
         yield here
 
 
@@ -200,7 +204,7 @@ def loaded(
     *,
     ports: Mapping[str, int],
     own: frozenset[int] = frozenset(),
-    secrets: TlsSecrets | None = None,
+    secrets: Secrets = MappingProxyType({}),
 ) -> Iterator[Served]:
     """Load a configuration whose listeners have ``ports``, by name."""
     endpoints = {item.id: item.endpoints or () for item in configuration.upstreams}
@@ -233,7 +237,7 @@ def loaded(
             threading.Thread(target=server.serve_forever, daemon=True).start()
             stack.callback(server.server_close)
             stack.callback(server.shutdown)
-        answer = pod.load(_local(pod, configuration, secrets or {}))
+        answer = pod.load(_local(pod, configuration, secrets))
         assert answer["ok"], answer
         yield here
 
@@ -256,7 +260,7 @@ def _number(endpoint: Endpoint) -> int:
     return int(endpoint.address.removeprefix(_IN_CONSUL))
 
 
-def _local(pod: Pod, configuration: Configuration, secrets: TlsSecrets) -> Bundle:
+def _local(pod: Pod, configuration: Configuration, secrets: Secrets) -> Bundle:
     bundle = render(configuration=configuration, layout=pod.layout)
     folder = Path(pod.layout.secrets)
     folder.mkdir(exist_ok=True)

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import json
 import os
 import ssl
 import stat
 from base64 import b64encode
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from consul_nginx.model.bundle import Bundle
-from consul_nginx.model.certificates import TLS_KEYS, Certificate
-from consul_nginx.model.secret_files import NO_CERTIFICATE, SecretFile, sha256_of
+from consul_nginx.model.certificates import Certificate
+from consul_nginx.model.secret_files import (
+    NO_CERTIFICATE,
+    TLS_KEYS,
+    SecretFile,
+    SecretKind,
+    sha256_of,
+)
 from consul_nginx.resources.tls_secret import parse_tls_secret
+from consul_nginx.resources.users_secret import parse_users_secret
 from nginx.agents import Agent
 from nginx.support import free_port, get, wait_for
 from nginx.tls import greet
 from unit.certificates import Issued, issued, tls_secret
+from unit.users import credentials, users_secret
 
 
 @pytest.fixture
@@ -40,6 +50,33 @@ def tls_bundle(
     files = agent.pod.files(port=port, text=text, http=server)
     files["certificate-a.conf"] = f"ssl_certificate {path};\nssl_certificate_key {path};\n"
     return Bundle.of(files, secrets=[certificate.file])
+
+
+def users_bundle(
+    agent: Agent, port: int, closed_port: int, users: SecretFile, text: str = "one"
+) -> Bundle:
+    """A listener for the users of a Secret, beside one for everybody."""
+    server = (
+        f"server {{\n  listen 127.0.0.1:{closed_port};\n  location / {{\n"
+        '    auth_basic "x";\n    include users-a.conf;\n    stub_status;\n  }\n}\n'
+    )
+    path = f"{agent.pod.layout.secrets}/{users.name}"
+    files = agent.pod.files(port=port, text=text, http=server)
+    files["users-a.conf"] = f"auth_basic_user_file {path};\n"
+    return Bundle.of(files, secrets=[users])
+
+
+def put_users(agent: Agent, **passwords: str) -> SecretFile:
+    raw = users_secret("admins", **passwords)
+    agent.api.put_secret(raw)
+    return parse_users_secret(raw)
+
+
+def login(port: int, user: str, password: str) -> int:
+    """The status of the answer, on a connection of its own."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        connection.request("GET", "/", headers={"Authorization": credentials(user, password)})
+        return connection.getresponse().status
 
 
 def put_secret(agent: Agent, made: Issued, name: str = "web-tls") -> Certificate:
@@ -190,7 +227,7 @@ def test_a_certificate_that_nginx_refuses_is_blamed_and_the_one_before_it_served
     raw["data"] = {key: b64encode(f"no {key}".encode()).decode() for key in TLS_KEYS}
     agent.api.put_secret(raw)
     file = SecretFile(
-        secret="web-tls", keys=TLS_KEYS, sha256=sha256_of(b"no tls.crt\nno tls.key\n")
+        secret="web-tls", kind=SecretKind.TLS, sha256=sha256_of(b"no tls.crt\nno tls.key\n")
     )
     broken = replace(parse_tls_secret(tls_secret("web-tls", made)), file=file)
     agent.put(tls_bundle(agent, port, secure_port, broken))
@@ -213,3 +250,59 @@ def test_a_missing_secret_holds_up_a_new_pod_once_and_not_at_each_change(
         return get(port) is not None
 
     wait_for(serves_after_one_more_change, seconds=30, why="it serves the rest")
+
+
+def test_users_are_let_in_by_their_passwords_and_by_new_ones_when_the_secret_changes(
+    agent: Agent, port: int, secure_port: int
+) -> None:
+    agent.put(bundle := users_bundle(agent, port, secure_port, put_users(agent, alice="one")))
+    wait_for(agent.serves(bundle))
+    assert (login(secure_port, "alice", "one"), login(secure_port, "alice", "two")) == (200, 401)
+    agent.put(bundle := users_bundle(agent, port, secure_port, put_users(agent, alice="two")))
+    wait_for(agent.serves(bundle))
+    wait_for(lambda: login(secure_port, "alice", "two") == 200)
+    wait_for(lambda: login(secure_port, "alice", "one") == 401)
+    assert stat.S_IMODE(files_of(agent)[0].stat().st_mode) == 0o640
+
+
+def test_without_their_secret_nobody_is_let_in_and_the_rest_is_served(
+    agent: Agent, port: int, secure_port: int
+) -> None:
+    users = put_users(agent, alice="one")
+    agent.api.delete_secret("admins")
+    agent.put(users_bundle(agent, port, secure_port, users))
+    wait_for(lambda: get(port) == "one", seconds=20, why="what needs no Secret is served")
+    assert login(secure_port, "alice", "one") == 503
+    assert agent.rejection()["message"] == "Secret admins: it does not exist"
+
+
+def test_users_that_can_not_be_had_leave_those_before_them_in_force(
+    agent: Agent, port: int, secure_port: int
+) -> None:
+    agent.put(bundle := users_bundle(agent, port, secure_port, put_users(agent, alice="one")))
+    wait_for(agent.serves(bundle))
+    others = parse_users_secret(users_secret("admins", alice="two"))
+    agent.put(users_bundle(agent, port, secure_port, others, text="two"))
+    wait_for(lambda: get(port) == "two", seconds=20, why="the rest of the bundle")
+    assert (login(secure_port, "alice", "one"), login(secure_port, "alice", "two")) == (200, 401)
+
+
+def test_a_worker_that_drains_still_knows_the_users_of_its_bundle(
+    agent: Agent, port: int, secure_port: int
+) -> None:
+    """nginx opens their file at each request, and a worker of before answers until it is over."""
+    first = put_users(agent, alice="one")
+    agent.put(bundle := users_bundle(agent, port, secure_port, first))
+    wait_for(agent.serves(bundle))
+    for number in range(6):
+        users = put_users(agent, alice="one", more=str(number))
+        agent.put(bundle := users_bundle(agent, port, secure_port, users))
+        wait_for(agent.serves(bundle))
+    path = Path(agent.pod.layout.secrets) / first.name
+    assert first.name not in "".join(
+        file.read_text() for file in agent.pod.root.glob("generated/*/users-a.conf")
+    )
+    assert path.exists()
+    os.utime(path, (1, 1))
+    agent.put(users_bundle(agent, port, secure_port, users, text="two"))
+    wait_for(lambda: not path.exists(), why="a file that nobody reads any more goes")

@@ -29,6 +29,7 @@ from nginx.support import Pod, wait_for
 from nginx.tls import Backend, greet, https_get
 from unit.certificates import Issued, certificate, issued, kept, pem
 from unit.features import GOLDEN, manifests
+from unit.users import credentials
 
 Load = Callable[..., Served]
 
@@ -559,6 +560,54 @@ def test_pages_of_allowed_sites_read_answers(feature: Load):
     }  # fmt: skip
     assert len(nginx.http[1].asked) == asked, "no backend was asked"
     assert nginx.ask("/api", method="OPTIONS").text == "x", "a backend's own to answer"
+
+
+def test_who_knows_a_password_is_let_in_whatever_kind_of_hash_it_has(feature: Load):
+    nginx = feature("users")
+    for user in ("bcrypt", "apr1", "md5", "sha256", "sha512", "ssha"):
+        for path in ("/admin", "/admin/x"):
+            right = credentials(user, "open sesame")
+            asked = nginx.ask(path, Authorization=right).asked
+            assert asked["headers"]["authorization"] == right, "backends are told, as by nginx"
+            wrong = nginx.ask(path, Authorization=credentials(user, "open sesam"))
+            assert (wrong.status, user) == (401, user)
+    for nobody in (
+        {},
+        {"Authorization": credentials("nobody", "open sesame")},
+        {"Authorization": credentials("", "")},
+        {"Authorization": "Bearer x"},
+        {"Authorization": credentials("#", "The password of all")},
+    ):
+        answer = nginx.ask("/admin", **nobody)
+        assert answer.status == 401
+        assert answer.headers["www-authenticate"] == 'Basic realm="Shop\'s $office; staff only"'
+
+
+def test_a_browsers_question_before_a_request_needs_no_password_and_the_request_does(
+    feature: Load,
+):
+    nginx = feature("users")
+    page = {"Origin": "https://shop.example"}
+    question = nginx.ask("/api", method="OPTIONS", Access_Control_Request_Method="GET", **page)
+    assert question.status == 204
+    assert question.headers["access-control-allow-headers"] == "Authorization"
+    assert not nginx.http[1].asked, "no backend was asked"
+    refusal = nginx.ask("/api", **page)
+    assert refusal.status == 401
+    assert refusal.headers["access-control-allow-origin"] == "https://shop.example"
+    assert nginx.ask("/api", method="OPTIONS", **page).status == 401, "no question of a browser's"
+    known = nginx.ask("/api", Authorization=credentials("bcrypt", "open sesame"), **page)
+    assert "authorization" not in known.asked["headers"], "a mapping may take it away"
+
+
+def test_without_its_users_a_path_is_closed_and_the_others_are_not(feature: Load):
+    nginx = feature("users")
+    right = credentials("bcrypt", "open sesame")
+    for path in ("/closed", "/closed/x"):
+        for given in ({}, {"Authorization": right}):
+            answer = nginx.ask(path, **given)
+            assert (answer.status, answer.text) == (503, "the users of this path are not known\n")
+    assert nginx.ask("/admin", Authorization=right).status == 200
 
 
 def test_each_host_name_is_shown_its_certificate(feature: Load):

@@ -79,7 +79,7 @@ class Edge:
         certificate = parse_tls_secret(raw)
         folder = Path(self.pod.layout.secrets)
         folder.mkdir(exist_ok=True)
-        content = content_of(data=raw["data"], keys=certificate.file.keys)
+        content = content_of(data=raw["data"], keys=certificate.file.kind.keys)
         (folder / certificate.file.name).write_bytes(content)
         return certificate
 

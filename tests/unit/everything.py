@@ -139,6 +139,7 @@ MAPPINGS: dict[str, dict[str, Any]] = {
             "allowMethods": ["GET"], "allowHeaders": ["X-Tenant"], "exposeHeaders": ["X-Own"],
             "allowCredentials": True, "maxAge": "1h",
         },
+        "basicAuth": {"secretRef": {"name": "admins"}, "realm": "Staff"},
         "backendProtocol": "HTTPS",
         "backendTls": {
             "caCertificateRefs": [{"kind": "ConfigMap", "name": "ca"}],

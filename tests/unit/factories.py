@@ -17,6 +17,7 @@ from consul_nginx.plan.endpoints import EndpointSelection
 from consul_nginx.plan.health import decide
 from consul_nginx.plan.load_balancer import Plan, plan_load_balancer
 from consul_nginx.plan.permissions import Permissions
+from consul_nginx.plan.users import NO_USERS, Users
 from consul_nginx.resources.load_balancer import parse_load_balancer
 from consul_nginx.resources.service_mapping import parse_service_mapping
 
@@ -93,6 +94,7 @@ def planned(
     now: float = 0.0,
     certificates: Mapping[str, Certificate] | None = None,
     authorities: Mapping[Authority, AuthorityFinding] | None = None,
+    users: Users = NO_USERS,
     own: tuple[OwnText, ...] = (),
 ) -> Plan:
     acceptance = accept(
@@ -109,6 +111,7 @@ def planned(
         now=now,
         certificates=certificates or {},
         authorities=authorities or {},
+        users=users,
         own=own,
     )
 

@@ -21,9 +21,10 @@ from consul_nginx.commands.tls_secrets import (
     findings_on,
     tls_secrets,
 )
+from consul_nginx.commands.users_secrets import UsersSecrets, users_of, users_secrets_in
 from consul_nginx.model.consul import UNKNOWN, Observation, ServiceQuery
 from consul_nginx.model.history import advance
-from consul_nginx.model.kubernetes import LoadBalancer
+from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef
 from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.model.template import OwnText
 from consul_nginx.plan.authorities import authorities_of
@@ -100,6 +101,19 @@ class Feature:
         """Those with certificates for listeners."""
         return tls_secrets(self.manifests, namespace="shop")
 
+    @property
+    def users(self) -> UsersSecrets:
+        """Those with users for mappings."""
+        return users_secrets_in(self.manifests, mappings=self.mappings, namespace="shop")
+
+    @property
+    def held(self) -> Mapping[ObjectRef, Mapping[str, Any]]:
+        """All of both, with what is in them."""
+        return {
+            **{ref: secret.raw for ref, secret in self.secrets.items()},
+            **{ref: secret.raw for ref, secret in self.users.items()},
+        }
+
     def plan(self) -> Plan:
         """All mappings are accepted."""
         queries = {query for mapping in self.mappings for query in mapping.queries}
@@ -112,6 +126,7 @@ class Feature:
             now=NOW,
             certificates=certificates_of(self.load_balancer, self.secrets, found).usable,
             authorities=found,
+            users=users_of(self.load_balancer, self.mappings, self.users),
             permissions=Permissions(namespace_labels=self.namespace_labels),
             own=self.own,
         )

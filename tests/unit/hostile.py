@@ -201,6 +201,14 @@ RESOURCES = [
     *(Row("smap.spec.backends[0].datacenter", value, INVALID) for value in ("dc1&x", "../x", "")),
     *(Row("smap.spec.loadBalancerRef.name", value, INVALID) for value in ("../x", "Edge", "a\n")),
     *(Row("smap.spec.loadBalancerRef.namespace", value, INVALID) for value in ("../x", "a/b", "")),
+    *(
+        Row("smap.spec.basicAuth.secretRef.name", value, INVALID)
+        for value in ("../ca", "shop/admins", "Admins", "a\n", "")
+    ),
+    *(
+        Row("smap.spec.basicAuth.realm", value, INVALID)
+        for value in ("off", 'a", charset="x', "a\\", "a\r\nSet-Cookie: b", "é", "", "x" * 65)
+    ),
     Row("smap.spec.snippet", "return 200;", INVALID),
     *(Row("nlb.spec.listeners[0].name", value, INVALID) for value in ("http {", "a\n", "")),
     *(Row("nlb.spec.listeners[0].port", value, INVALID) for value in (0, -1, 65536, 2**31, 80.5)),
@@ -380,6 +388,7 @@ _HARMLESS = {
             "queryParameters": [{"name": "a", "value": "b"}],
         },
         "backends": [{"service": "web", "tags": ["a"], "datacenter": "dc1"}],
+        "basicAuth": {"secretRef": {"name": "admins"}},
     },
     "nlb": {
         "listeners": [{"name": "http", "port": 80}],

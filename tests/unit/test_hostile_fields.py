@@ -196,8 +196,8 @@ def in_everything(path: Path, value: Any) -> bool:
 
 def test_the_harmless_ones_are_accepted_and_reach_nginx():
     files, expected = harmless()
-    listeners, upstreams, certificates, authorities, others = 7, 7, 1, 2, 5
-    assert len(files) == listeners + upstreams + certificates + authorities + others
+    listeners, upstreams, certificates, authorities, users, others = 7, 7, 1, 2, 1, 5
+    assert len(files) == listeners + upstreams + certificates + authorities + users + others
     assert expected["/server/location/proxy_set_header", 2] > 0
 
 

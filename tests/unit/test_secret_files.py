@@ -13,6 +13,7 @@ from consul_nginx.model.secret_files import (
     MAX_BYTES,
     SecretContentError,
     SecretFile,
+    SecretKind,
     content_of,
     named_in,
     sha256_of,
@@ -22,8 +23,8 @@ FILES = {"nginx.conf": "events {}\n", "endpoints-a.conf": "server 10.0.0.1:80;\n
 KEYS = ("tls.crt", "tls.key")
 
 
-def secret_file(content=b"one", secret="web-tls"):
-    return SecretFile(secret=secret, keys=KEYS, sha256=sha256_of(content))
+def secret_file(content=b"one", secret="web-tls", kind=SecretKind.TLS):
+    return SecretFile(secret=secret, kind=kind, sha256=sha256_of(content))
 
 
 def data(**values):
@@ -42,7 +43,9 @@ def test_a_bundle_knows_its_secrets_by_hash_in_every_form():
 
 
 @pytest.mark.parametrize(
-    "other", [secret_file(b"two"), secret_file(secret="other"), None], ids=["content", "name", "no"]
+    "other",
+    [secret_file(b"two"), secret_file(secret="other"), secret_file(kind=SecretKind.USERS), None],
+    ids=["content", "name", "kind", "no"],
 )
 def test_another_secret_is_another_bundle_and_another_structure(other):
     one = Bundle.of(FILES, secrets=[secret_file()])
@@ -62,12 +65,12 @@ def test_a_manifest_that_was_given_another_secret_by_hand_is_refused():
     ("item", "words"),
     [
         ("web-tls", "not a list of objects"),
-        ({"secret": "web-tls"}, "have a secret and keys"),
-        ({"secret": "../x", "keys": ["a"], "sha256": "0" * 64}, "not the name of a Secret"),
-        ({"secret": "a/b", "keys": ["a"], "sha256": "0" * 64}, "not the name of a Secret"),
-        ({"secret": "a", "keys": ["a b"], "sha256": "0" * 64}, "not keys of a Secret"),
-        ({"secret": "a", "keys": [], "sha256": "0" * 64}, "not keys of a Secret"),
-        ({"secret": "a", "keys": ["a"], "sha256": "x"}, "not a SHA-256"),
+        ({"secret": "web-tls"}, "'None' is not a valid SecretKind"),
+        ({"kind": "tls", "sha256": "0" * 64}, "not the name of a Secret"),
+        ({"secret": "../x", "kind": "tls", "sha256": "0" * 64}, "not the name of a Secret"),
+        ({"secret": "a/b", "kind": "users", "sha256": "0" * 64}, "not the name of a Secret"),
+        ({"secret": "a", "kind": "token", "sha256": "0" * 64}, "not a valid SecretKind"),
+        ({"secret": "a", "kind": "tls", "sha256": "x"}, "not a SHA-256"),
     ],
 )
 def test_a_wrong_secret_in_a_manifest_is_refused(item, words):
@@ -96,7 +99,8 @@ def test_what_a_secret_lacks_is_told_by_its_key(values, words):
 
 
 def test_the_files_that_a_configuration_names_are_found():
-    one, two = secret_file(b"1"), secret_file(b"2")
-    text = f"ssl_certificate /run/x/{one.name};\nssl_certificate_key /run/x/{two.name};\n"
-    assert named_in(text) == {one.sha256, two.sha256}
+    one, two = secret_file(b"1"), secret_file(b"2", kind=SecretKind.USERS)
+    text = f"ssl_certificate /run/x/{one.name};\nauth_basic_user_file /run/x/{two.name};\n"
+    assert named_in(text) == {one.name, two.name}
+    assert {one.name[64:], two.name[64:]} == {".pem", ".htpasswd"}
     assert named_in("ssl_certificate other.pem;") == frozenset()

@@ -10,7 +10,7 @@ from consul_nginx.loops.refusals import FIRST_RETRY_S, MAX_TEXTS, Refusals
 from consul_nginx.model.bundle import Bundle
 from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.model.pods import PodRejection, PodReport
-from consul_nginx.model.secret_files import NO_CERTIFICATE, SecretFile
+from consul_nginx.model.secret_files import NO_CERTIFICATE, SecretFile, SecretKind
 from consul_nginx.nginx.substitute import exchangeable, substitute
 from consul_nginx.plan.status import common_rejection
 
@@ -68,7 +68,7 @@ def test_what_is_rendered_otherwise_now_is_tried():
 
 
 CERTIFICATE = "certificate-0123456789abcdef.conf"
-SECRET = SecretFile(secret="web-tls", keys=("tls.crt", "tls.key"), sha256="0" * 64)
+SECRET = SecretFile(secret="web-tls", kind=SecretKind.TLS, sha256="0" * 64)
 
 
 def test_a_certificate_that_nginx_refuses_is_exchanged_alone_and_its_secret_stays_known():

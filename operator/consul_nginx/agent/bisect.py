@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from consul_nginx.model.bundle import ENDPOINTS_PREFIX, HASH_FILE, MAIN_FILE
-from consul_nginx.model.secret_files import CERTIFICATE_PREFIX, NO_CERTIFICATE
+from consul_nginx.model.secret_files import stand_in
 
 _PLACE = re.compile(r" in (?:\S*/)?([a-z0-9][a-z0-9.-]{0,99}\.conf):[0-9]+", re.ASCII)
 _BIND = re.compile(r"(?:bind|listen)\(\) to (\S+?),? (?:backlog \d+ )?failed", re.ASCII)
@@ -58,9 +58,9 @@ def trial(
 
 
 def _left_out(name: str) -> str:
-    """Nothing; but an upstream needs a server, and TLS a certificate or to say there is none."""
-    if name.startswith(CERTIFICATE_PREFIX):
-        return NO_CERTIFICATE
+    """Nothing; but an upstream needs a server, and what names files of Secrets its stand-in."""
+    if (text := stand_in(name)) is not None:
+        return text
     return "server 127.0.0.1:1 down;\n" if name.startswith(ENDPOINTS_PREFIX) else ""
 
 

@@ -2,7 +2,7 @@
 
 They lie beside the bundles and not in them: their names are their content's hashes, so bundles
 share them, trials find them, and going back to an earlier bundle finds its own. When one can't be
-had, the certificate that names it is exchanged; the rest of the bundle waits for nobody's Secret.
+had, what names it is exchanged; the rest of the bundle waits for nobody's Secret.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -19,26 +20,32 @@ from consul_nginx.agent.api import ApiError, check, open_session
 from consul_nginx.agent.settings import Settings
 from consul_nginx.model.bundle import Bundle
 from consul_nginx.model.secret_files import (
-    CERTIFICATE_PREFIX,
-    NO_CERTIFICATE,
     SecretContentError,
     SecretFile,
+    SecretKind,
     content_of,
-    file_name,
     named_in,
     sha256_of,
+    stand_in,
 )
 
 # For all of them together: the agent doesn't look after nginx meanwhile.
 _TIMEOUT = 10.0
 _TEMPORARY = ".tmp"
+# nginx reads certificates once, and users at each request of a worker that may still drain: as long
+# as spec.reload.shutdownTimeout can be, and some more.
+_DRAINED_AFTER = {SecretKind.TLS.suffix: 0.0, SecretKind.USERS.suffix: 3700.0}
 
 
 class SecretFiles:
-    """``secrets/`` on the volume; the agent is its only writer."""
+    """``secrets/`` on the volume; the agent is its only writer.
 
-    def __init__(self, *, settings: Settings) -> None:
+    ``clock`` is in seconds since 1970, as files have it.
+    """
+
+    def __init__(self, *, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
+        self._clock = clock
         self._folder = Path(settings.layout.secrets)
         self._numbers = itertools.count()
 
@@ -49,66 +56,73 @@ class SecretFiles:
             left.unlink()
 
     async def provide(self, bundle: Bundle) -> dict[str, str]:
-        """Have every file here that the bundle's certificates name.
+        """Have every file here that the bundle names.
 
-        Returns why one is missing, by the certificate that names it: none may be. Raises
+        Returns why one is missing, by the part of the bundle that names it: none may be. Raises
         ``OSError`` when the volume is full.
         """
-        certificates = _certificates(bundle.files)
-        wanted = frozenset().union(*certificates.values())
+        parts = _parts(bundle.files)
+        wanted = frozenset().union(*parts.values())
         absent = wanted - self._present()
         if not absent:
             return {}
-        reasons = await self._fetch([item for item in bundle.secrets if item.sha256 in absent])
+        reasons = await self._fetch([item for item in bundle.secrets if item.name in absent])
         still = absent - self._present()
         return {
-            certificate: reasons.get(
-                digest, f"{file_name(digest)[:12]}… of an earlier revision is not here any more"
-            )
-            for certificate, digests in certificates.items()
-            for digest in sorted(digests & still)
+            part: reasons.get(file, f"{file[:12]}… of an earlier revision is not here any more")
+            for part, files in parts.items()
+            for file in sorted(files & still)
         }
 
     def without(self, bundle: Bundle, *, missing: Iterable[str], good: Mapping[str, str]) -> Bundle:
-        """The bundle with the certificates that are ``missing`` as they are in ``good``.
+        """The bundle with the parts that are ``missing`` as they are in ``good``.
 
         Those are the files of the bundle that nginx runs. A certificate that it doesn't have
-        either lets handshakes fail.
+        either lets handshakes fail, and users that it doesn't have let nobody in.
         """
         present = self._present()
-        exchanged = {
-            name: text if named_in(text := good.get(name, "")) <= present and text else None
+        earlier = {
+            name: text
             for name in missing
+            if (text := good.get(name, "")) and named_in(text) <= present
         }
-        return Bundle.of(
-            {**bundle.files, **{name: text or NO_CERTIFICATE for name, text in exchanged.items()}},
-            secrets=bundle.secrets,
-        )
+        exchanged = {name: earlier.get(name) or stand_in(name) or "" for name in missing}
+        return Bundle.of({**bundle.files, **exchanged}, secrets=bundle.secrets)
 
     def prune(self, bundles: Iterable[Mapping[str, str]]) -> None:
-        """Delete what none of these bundles' files names."""
-        named = [named_in(text) for files in bundles for text in files.values()]
-        for digest in self._present().difference(*named):
-            (self._folder / file_name(digest)).unlink()
+        """Delete what none of these bundles' files names, and no worker of nginx reads any more.
+
+        Workers read users at each request, and those of an earlier bundle answer until it is over.
+        """
+        named = frozenset().union(*(named_in(text) for files in bundles for text in files.values()))
+        now = self._clock()
+        for name in self._present():
+            path = self._folder / name
+            if name in named:
+                os.utime(path, (now, now))
+            elif path.stat().st_mtime + _DRAINED_AFTER[path.suffix] <= now:
+                path.unlink()
 
     def _present(self) -> frozenset[str]:
-        return frozenset(path.stem for path in self._folder.glob("*.pem"))
+        return frozenset(
+            path.name for kind in SecretKind for path in self._folder.glob(f"*{kind.suffix}")
+        )
 
     async def _fetch(self, files: Iterable[SecretFile]) -> dict[str, str]:
-        """Write what can be had; by SHA-256, why the rest can't."""
+        """Write what can be had; by file, why the rest can't."""
         reasons: dict[str, str] = {}
         try:
             async with asyncio.timeout(_TIMEOUT), open_session(self._settings) as session:
                 for file in files:
                     reason = await self._fetch_one(session, file)
                     if reason is not None:
-                        reasons[file.sha256] = f"Secret {file.secret}: {reason}"
+                        reasons[file.name] = f"Secret {file.secret}: {reason}"
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             words = str(error) or type(error).__name__
             reasons |= {
-                file.sha256: f"Secret {file.secret}: {words}"
+                file.name: f"Secret {file.secret}: {words}"
                 for file in files
-                if file.sha256 not in reasons
+                if file.name not in reasons
             }
         return reasons
 
@@ -123,7 +137,7 @@ class SecretFiles:
                 return str(error)
             raw = await answer.json(content_type=None)
         try:
-            content = content_of(data=raw.get("data") or {}, keys=file.keys)
+            content = content_of(data=raw.get("data") or {}, keys=file.kind.keys)
         except SecretContentError as error:
             return str(error)
         if sha256_of(content) != file.sha256:
@@ -138,8 +152,6 @@ class SecretFiles:
         new.rename(self._folder / file.name)
 
 
-def _certificates(files: Mapping[str, str]) -> dict[str, frozenset[str]]:
-    """What each certificate of a bundle names, by SHA-256."""
-    return {
-        name: named_in(text) for name, text in files.items() if name.startswith(CERTIFICATE_PREFIX)
-    }
+def _parts(files: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """The files of Secrets that each part of a bundle names which may."""
+    return {name: named_in(text) for name, text in files.items() if stand_in(name) is not None}

@@ -54,6 +54,12 @@ class Declarations:
     namespace_labels: Mapping[str, Mapping[str, str]]
     others: tuple[Manifest, ...]
 
+    @property
+    def valid_mappings(self) -> tuple[ServiceMapping, ...]:
+        """Those that can be read."""
+        values = (item.value for item in self.mappings)
+        return tuple(value for value in values if isinstance(value, ServiceMapping))
+
 
 def declarations(manifests: Iterable[Manifest], *, namespace: str) -> Declarations:
     """Sort out and read manifests; ``namespace`` is that of objects which name none.

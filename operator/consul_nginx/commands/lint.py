@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
 
 import click
 
@@ -21,6 +22,11 @@ from consul_nginx.commands.own_templates import OwnTexts, is_template, own_texts
 from consul_nginx.commands.placeholders import Known, shown
 from consul_nginx.commands.pods import Found, makes_pods, pods_in
 from consul_nginx.commands.tls_secrets import is_tls_secret, tls_secrets, verdicts_on
+from consul_nginx.commands.users_secrets import (
+    is_users_secret,
+    users_secrets_in,
+    verdicts_on_users,
+)
 from consul_nginx.commands.verdicts import as_json, as_table, exit_code, skipped
 from consul_nginx.model.facts import Question
 from consul_nginx.model.policy import Policy
@@ -55,6 +61,9 @@ def lint(
         declared = declarations(read_manifests(filenames), namespace=namespace)
         pods = pods_in(declared.others, namespace=namespace)
         secrets = tls_secrets(declared.others, namespace=namespace)
+        users = users_secrets_in(
+            declared.others, mappings=declared.valid_mappings, namespace=namespace
+        )
         templates = asyncio.run(
             own_texts(declared, policy=policy, namespace=namespace, ask=_nobody)
         )
@@ -63,13 +72,15 @@ def lint(
     verdicts = (
         *judge(declared, policy=policy, templates=_without_waiting(templates)).verdicts,
         *verdicts_on(secrets),
+        *verdicts_on_users(users),
         *(_of_pod(found, settings=settings) for found in pods),
     )
     if not verdicts:
         raise click.ClickException(
             f"{', '.join(filenames)}: no LoadBalancer, ServiceMapping or Pod in it"
         )
-    used = (makes_pods, is_tls_secret, is_template)
+    by_users = partial(is_users_secret, secrets=users, namespace=namespace)
+    used = (makes_pods, is_tls_secret, by_users, is_template)
     others = (item for item in declared.others if not any(by(item) for by in used))
     for line in skipped(others):
         click.echo(line, err=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -41,12 +42,18 @@ from consul_nginx.commands.tls_secrets import (
     tls_secrets,
     verdicts_on,
 )
+from consul_nginx.commands.users_secrets import (
+    UsersSecrets,
+    is_users_secret,
+    users_of,
+    users_secrets_in,
+    verdicts_on_users,
+)
 from consul_nginx.commands.verdicts import as_json, exit_code, line, skipped
 from consul_nginx.model.authorities import Authority
 from consul_nginx.model.bundle import Bundle
-from consul_nginx.model.kubernetes import LoadBalancer
+from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef
 from consul_nginx.model.layout import Layout
-from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.model.policy import Policy
 from consul_nginx.model.verdict import rejected
 from consul_nginx.nginx.render import render as render_bundle
@@ -134,15 +141,23 @@ def render(
         )
         judgement = judge(declared, policy=policy, templates=templates)
         authorities = findings_on(_authorities(declared), declared.others, namespace=namespace)
-        rendered = tuple(_render(declared, judgement, recorded, secrets, authorities))
+        users = users_secrets_in(
+            declared.others, mappings=declared.valid_mappings, namespace=namespace
+        )
+        rendered = tuple(_render(declared, judgement, recorded, secrets, authorities, users))
         files = {f"{one.folder}{name}": text for one in rendered for name, text in _files(one)}
         changes = _changes(files, compared, out) if compared is not None else ""
         if out is not None:
             write_files(out, files)
     except (ManifestError, FolderError, SnapshotError) as error:
         raise click.ClickException(str(error)) from error
-    tests = tuple((one, _try(one, program=nginx, secrets=secrets)) for one in rendered if check)
-    unusable = (verdict for verdict in verdicts_on(secrets) if not verdict.accepted.is_true)
+    raws = {
+        **{ref: secret.raw for ref, secret in secrets.items()},
+        **{ref: secret.raw for ref, secret in users.items()},
+    }
+    tests = tuple((one, _try(one, program=nginx, secrets=raws)) for one in rendered if check)
+    judged = (*verdicts_on(secrets), *verdicts_on_users(users))
+    unusable = (verdict for verdict in judged if not verdict.accepted.is_true)
     refused = (*judgement.rejected, *unusable, *_refusals(tests))
     as_list = output == "json"
     click.echo(as_json(refused) if as_list else _table(rendered, out=out))
@@ -153,6 +168,7 @@ def render(
         if not is_tls_secret(item)
         and not is_template(item)
         and not is_among(authorities, item, namespace=namespace)
+        and not is_users_secret(item, users, namespace=namespace)
     )
     for remark in (*others, *map(line, refused), *_of_tls(rendered), *_remarks(tests)):
         click.echo(remark, err=True)
@@ -168,11 +184,10 @@ def _declared(filenames: tuple[str, ...], *, namespace: str) -> Declarations:
 
 def _authorities(declared: Declarations) -> set[Authority]:
     balancers = (item.value for item in declared.load_balancers)
-    mappings = [i.value for i in declared.mappings if isinstance(i.value, ServiceMapping)]
     return {
         authority
         for balancer in (None, *(item for item in balancers if isinstance(item, LoadBalancer)))
-        for authority in authorities_of(load_balancer=balancer, mappings=mappings)
+        for authority in authorities_of(load_balancer=balancer, mappings=declared.valid_mappings)
     }
 
 
@@ -182,6 +197,7 @@ def _render(
     recorded: Recorded,
     secrets: TlsSecrets,
     authorities: Findings,
+    users: UsersSecrets,
 ) -> Iterator[_Rendered]:
     """One after the other; a LoadBalancer without any other needs no folder of its own."""
     alone = len(declared.load_balancers) == 1
@@ -193,6 +209,7 @@ def _render(
             snapshot={query: recorded.observe(query) for query in judged.acceptance.queries},
             certificates=certificates.usable,
             authorities=authorities,
+            users=users_of(judged.load_balancer, judged.acceptance.used.values(), users),
             own=judged.own,
         )
         yield _Rendered(
@@ -218,7 +235,9 @@ def _changes(files: Files, folder: Path, out: Path | None) -> str:
     return difference(before=read_files(folder), after=files, names=names)
 
 
-def _try(rendered: _Rendered, *, program: str, secrets: TlsSecrets) -> Tested:
+def _try(
+    rendered: _Rendered, *, program: str, secrets: Mapping[ObjectRef, Mapping[str, Any]]
+) -> Tested:
     return try_bundle(
         partial(_bundle, rendered.plan),
         program=program,

@@ -22,7 +22,7 @@ from consul_nginx.resources.tls_secret import TYPE, TlsSecretError, parse_tls_se
 
 SECRET = "Secret"  # noqa: S105 - a kind
 
-_NOT_HERE = "it is not among the manifests; add it by -f"
+NOT_HERE = "it is not among the manifests; add it by -f"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ def tls_secrets(manifests: Iterable[Manifest], *, namespace: str) -> dict[Object
     for manifest in filter(is_tls_secret, manifests):
         try:
             ref = ref_of(manifest.raw, namespace=namespace)
-            raw = _stored(manifest.raw, ref=ref)
+            raw = stored(manifest.raw, ref=ref)
         except ManifestError as error:
             raise ManifestError(f"{manifest.file}: {SECRET}: {error}") from error
         found[ref] = TlsSecret(file=manifest.file, raw=raw, finding=_finding(raw))
@@ -63,7 +63,7 @@ def certificates_of(
 ) -> Certificates:
     """What its listeners show; nothing is remembered of what Secrets held before."""
     namespace = load_balancer.meta.ref.namespace
-    missing = SecretFinding(problem=_NOT_HERE)
+    missing = SecretFinding(problem=NOT_HERE)
     findings = {
         name: secret.finding
         if (secret := secrets.get(ObjectRef(namespace=namespace, name=name)))
@@ -106,18 +106,20 @@ def _authority(
     ref = ObjectRef(namespace=item.namespace, name=item.name)
     raw = held.get((item.kind, ref))
     if raw is None:
-        return AuthorityFinding(problem=_NOT_HERE)
-    stored = _stored(raw, ref=ref) if item.kind is AuthorityKind.SECRET else raw
+        return AuthorityFinding(problem=NOT_HERE)
+    held_raw = stored(raw, ref=ref) if item.kind is AuthorityKind.SECRET else raw
     try:
-        return AuthorityFinding(pem=parse_authorities(kind=item.kind, raw=stored))
+        return AuthorityFinding(pem=parse_authorities(kind=item.kind, raw=held_raw))
     except AuthoritiesError as error:
         return AuthorityFinding(problem=str(error))
 
 
-def content_of_file(file: SecretFile, *, secrets: TlsSecrets, namespace: str) -> bytes:
-    """What the agent would make of a Secret."""
+def content_of_file(
+    file: SecretFile, *, secrets: Mapping[ObjectRef, Mapping[str, Any]], namespace: str
+) -> bytes:
+    """What the agent would make of a Secret; ``secrets`` are as the API server returns them."""
     secret = secrets[ObjectRef(namespace=namespace, name=file.secret)]
-    return content_of(data=secret.raw["data"], keys=file.keys)
+    return content_of(data=secret["data"], keys=file.kind.keys)
 
 
 def verdicts_on(secrets: TlsSecrets) -> Iterator[Verdict]:
@@ -134,8 +136,8 @@ def verdicts_on(secrets: TlsSecrets) -> Iterator[Verdict]:
         )
 
 
-def _stored(raw: Mapping[str, Any], *, ref: ObjectRef) -> dict[str, Any]:
-    """As the API server would return it: ``stringData`` is in ``data``."""
+def stored(raw: Mapping[str, Any], *, ref: ObjectRef) -> dict[str, Any]:
+    """A Secret as the API server would return it: ``stringData`` is in ``data``."""
     plain = {
         key: b64encode(str(value).encode()).decode()
         for key, value in mapping_of(raw, "stringData").items()

@@ -41,6 +41,7 @@ from consul_nginx.loops.own_templates import OwnTemplates
 from consul_nginx.loops.queue import WorkQueue
 from consul_nginx.loops.reports import Reports
 from consul_nginx.loops.resources import Resources
+from consul_nginx.loops.users import UserFiles, users_in
 from consul_nginx.loops.worker import work
 from consul_nginx.metrics import (
     BUILD_INFO,
@@ -139,6 +140,7 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
             look=partial(certificate_in, kube=kube), changed=batcher.changed
         )
         authorities = Authorities(look=partial(authorities_in, kube=kube), changed=batcher.changed)
+        users = UserFiles(look=partial(users_in, kube=kube), changed=batcher.changed)
         watches = FactWatches(reader=consul.sources, changed=fact_changed)
         renderer = Renderer()
         stack.push_async_callback(renderer.close)
@@ -155,6 +157,7 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
             catalog=catalog,
             secrets=certificates,
             authorities=authorities,
+            users=users,
             batcher=batcher,
             policy=settings.policy,
             own_templates=own_templates,
@@ -227,6 +230,7 @@ async def running(settings: OperatorSettings) -> AsyncIterator[Runtime]:
         tasks.start(relist.run, name="lists")
         tasks.start(certificates.run, name="certificates")
         tasks.start(authorities.run, name="authorities")
+        tasks.start(users.run, name="users")
         tasks.start(start_workers_once_synced, name="workers")
         if registering is not None:
             tasks.start(registering.run, name="registrar")

@@ -18,10 +18,10 @@ from typing import Any
 
 from consul_nginx.kube.client import Raw
 from consul_nginx.kube.held import read_held, write_held
-from consul_nginx.model.certificates import TLS_KEYS, Certificate
+from consul_nginx.model.certificates import Certificate
 from consul_nginx.model.consul import ServiceQuery
 from consul_nginx.model.history import Recollection
-from consul_nginx.model.secret_files import SecretFile
+from consul_nginx.model.secret_files import SecretFile, SecretKind
 
 STATE_KEY = "accepted.json.gz"
 
@@ -34,7 +34,7 @@ class State:
 
     ``proven`` are the files, without endpoints, that nginx ran last in all pods. ``held`` is what
     was known, by ``query_key``, of services that Consul does not tell the present of;
-    ``certificates`` are those in force, by the name of their Secret.
+    ``certificates`` and ``users`` are those in force, by the name of their Secret.
     """
 
     load_balancer: Raw | None = None
@@ -42,6 +42,7 @@ class State:
     proven: Mapping[str, str] = field(default_factory=dict)
     held: Mapping[str, Recollection] = field(default_factory=dict)
     certificates: Mapping[str, Certificate] = field(default_factory=dict)
+    users: Mapping[str, SecretFile] = field(default_factory=dict)
 
 
 def query_key(query: ServiceQuery) -> str:
@@ -72,6 +73,7 @@ def encode_state(state: State) -> dict[str, str]:
                 }
                 for secret, item in state.certificates.items()
             },
+            "users": {secret: file.sha256 for secret, file in state.users.items()},
         },
         sort_keys=True,
         separators=(",", ":"),
@@ -93,6 +95,10 @@ def decode_state(data: Mapping[str, str]) -> State:
                 secret: _certificate(secret, item)
                 for secret, item in raw.get("certificates", {}).items()
             },
+            users={
+                secret: SecretFile(secret=secret, kind=SecretKind.USERS, sha256=str(digest))
+                for secret, digest in raw.get("users", {}).items()
+            },
         )
     except (LookupError, ValueError, TypeError, AttributeError, OSError, EOFError):
         return State()
@@ -100,7 +106,7 @@ def decode_state(data: Mapping[str, str]) -> State:
 
 def _certificate(secret: str, raw: Raw) -> Certificate:
     return Certificate(
-        file=SecretFile(secret=secret, keys=TLS_KEYS, sha256=str(raw["sha256"])),
+        file=SecretFile(secret=secret, kind=SecretKind.TLS, sha256=str(raw["sha256"])),
         hostnames=tuple(map(str, raw["hostnames"])),
         not_after=float(raw["notAfter"]),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeGuard
@@ -18,12 +18,14 @@ from consul_nginx.loops.memory import Memory, Remembered
 from consul_nginx.loops.own_templates import OwnTemplates
 from consul_nginx.loops.refusals import Refusals
 from consul_nginx.loops.resources import Resources
+from consul_nginx.loops.users import UserFiles
 from consul_nginx.model.consul import UNKNOWN, PodMark, ServiceQuery, Snapshot
 from consul_nginx.model.history import Recollection
 from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef
 from consul_nginx.model.layout import Layout
 from consul_nginx.model.mapping import ServiceMapping
 from consul_nginx.model.policy import Policy
+from consul_nginx.model.users import UsersFinding
 from consul_nginx.model.verdict import Condition, accepted
 from consul_nginx.nginx.own.choice import Templates, chosen
 from consul_nginx.nginx.render import served_upstreams
@@ -34,6 +36,7 @@ from consul_nginx.plan.certificates import Certificates, resolve_certificates, s
 from consul_nginx.plan.load_balancer import Plan, bound
 from consul_nginx.plan.permissions import Permissions, consul_objection, template_objection
 from consul_nginx.plan.survey import GonePods
+from consul_nginx.plan.users import Users, resolve_users, users_secrets
 from consul_nginx.resources.base import Invalid, invalid
 
 FIRST_ANSWER_PATIENCE_S = 2.0
@@ -45,7 +48,7 @@ class Gathered:
 
     ``load_balancer`` is the form to serve: the present one, or when that is rejected the one that
     was accepted last. ``state`` is to be remembered if the plan accepts its mappings.
-    ``readable`` are the Secrets that the operator may read, of those that are named.
+    ``readable`` are the Secrets that nginx's agents are to read, of those that are named.
     """
 
     accepted: Condition
@@ -56,6 +59,7 @@ class Gathered:
     acceptance: Acceptance
     certificates: Certificates
     authorities: Findings
+    users: Users
     readable: tuple[str, ...]
     snapshot: Snapshot
     written: Written
@@ -77,6 +81,7 @@ class Gathered:
             certificates={
                 name: replace(item, remarks=()) for name, item in self.certificates.usable.items()
             },
+            users=self.users.usable,
             load_balancer=self.present.load_balancer
             if self.accepted.is_true
             else before.load_balancer,
@@ -103,6 +108,7 @@ class Gatherer:
         catalog: Catalog,
         secrets: Secrets,
         authorities: Authorities,
+        users: UserFiles,
         policy: Policy,
         own_templates: OwnTemplates,
         memory: Memory,
@@ -116,6 +122,7 @@ class Gatherer:
         self._catalog = catalog
         self._secrets = secrets
         self._authorities = authorities
+        self._users = users
         self._policy = policy
         self._own_templates = own_templates
         self._memory = memory
@@ -176,6 +183,7 @@ class Gatherer:
             mappings=(*acceptance.used.values(), *earlier.values()),
         )
         authorities = await self._authorities.findings(ref, named)
+        let_in = await self._let_in(ref, (*acceptance.used.values(), *earlier.values()))
         queries = acceptance.queries.union(*(form.queries for form in earlier.values()))
         self._ask(ref, queries)
         await self._catalog.heard(acceptance.queries, patience=FIRST_ANSWER_PATIENCE_S)
@@ -213,13 +221,26 @@ class Gatherer:
                 more_problems=problems_of_clients(load_balancer, authorities),
             ),
             authorities=authorities,
-            readable=tuple(name for name, found in findings.items() if found.readable),
+            users=resolve_users(findings=let_in, remembered=memory.state.users),
+            # Whoever writes a mapping has no certificate read, nor what is no list of users.
+            readable=(
+                *(name for name, found in findings.items() if found.readable),
+                *(name for name, users in let_in.items() if users.file and name not in findings),
+            ),
             snapshot=snapshot,
             written=written,
             gone=self._gone(ref, marks.values()),
             now=self._clock(),
             templates=templates,
         )
+
+    async def _let_in(
+        self, ref: ObjectRef, mappings: Iterable[ServiceMapping]
+    ) -> dict[str, UsersFinding]:
+        """What the Secrets say that mappings in use name, by their names."""
+        refs = [ObjectRef(namespace=ref.namespace, name=name) for name in users_secrets(mappings)]
+        found = await self._users.findings(ref, refs)
+        return {secret.name: finding for secret, finding in found.items()}
 
     def verdict(self, load_balancer: LoadBalancer | Invalid) -> Condition:
         """``Accepted`` of a LoadBalancer."""
@@ -249,6 +270,7 @@ class Gatherer:
         self._pods.pop(ref, None)
         self._secrets.forget(ref)
         self._authorities.forget(ref)
+        self._users.forget(ref)
         self._ask(ref, frozenset())
 
     def _snapshot(

@@ -28,6 +28,7 @@ from consul_nginx.loops.own_templates import OwnTemplates
 from consul_nginx.loops.programme import Programme, programme_of
 from consul_nginx.loops.refusals import Refusals
 from consul_nginx.loops.resources import Resources
+from consul_nginx.loops.users import UserFiles
 from consul_nginx.model.consul import PodMark, ServiceQuery
 from consul_nginx.model.kubernetes import LoadBalancer, ObjectRef
 from consul_nginx.model.layout import Layout
@@ -59,6 +60,7 @@ class LoadBalancers:
         catalog: Catalog,
         secrets: Secrets,
         authorities: Authorities,
+        users: UserFiles,
         batcher: Batcher,
         policy: Policy,
         own_templates: OwnTemplates,
@@ -82,6 +84,7 @@ class LoadBalancers:
             catalog=catalog,
             secrets=secrets,
             authorities=authorities,
+            users=users,
             policy=policy,
             own_templates=own_templates,
             memory=self._memory,
@@ -174,6 +177,7 @@ class LoadBalancers:
             now=gathered.now,
             certificates=gathered.certificates.usable,
             authorities=gathered.authorities,
+            users=gathered.users,
             own=gathered.templates.in_force,
         )
         proven = self._proven.get(ref, gathered.memory.state.proven)

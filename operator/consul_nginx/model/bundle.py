@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from consul_nginx.model.secret_files import SecretFile
+from consul_nginx.model.secret_files import SecretFile, SecretKind
 
 MANIFEST_KEY = "manifest.json"
 MAIN_FILE = "nginx.conf"
@@ -80,7 +80,7 @@ class Bundle:
                 raise BundleError(f"{name} is not ASCII: nothing that we render is anything else")
         needed = tuple(sorted(set(secrets)))
         sums = {name: sha256(text.encode()) for name, text in content.items()}
-        sums |= {f"secret {item.secret} {' '.join(item.keys)}": item.sha256 for item in needed}
+        sums |= {f"secret {item.secret} {item.kind}": item.sha256 for item in needed}
         digest = _digest(sums)
         return cls(
             files={**content, HASH_FILE: _hash_conf(digest)},
@@ -143,7 +143,7 @@ class Manifest:
             ]
         if self.secrets:
             raw["secrets"] = [
-                {"secret": item.secret, "keys": list(item.keys), "sha256": item.sha256}
+                {"secret": item.secret, "kind": item.kind.value, "sha256": item.sha256}
                 for item in self.secrets
             ]
         return json.dumps(raw, indent=1, sort_keys=True)
@@ -205,12 +205,11 @@ def _secrets_of(raw: Mapping[str, Any]) -> tuple[SecretFile, ...]:
 
 
 def _secret_of(item: Mapping[str, Any]) -> SecretFile:
-    secret, keys = item.get("secret"), item.get("keys")
-    if not isinstance(secret, str) or not isinstance(keys, list):
-        raise BundleError(f"{MANIFEST_KEY}: secrets have a secret and keys")
     try:
         return SecretFile(
-            secret=secret, keys=tuple(map(str, keys)), sha256=_hash_of(item, "sha256")
+            secret=str(item.get("secret")),
+            kind=SecretKind(str(item.get("kind"))),
+            sha256=_hash_of(item, "sha256"),
         )
     except ValueError as error:
         raise BundleError(f"{MANIFEST_KEY}: secrets: {error}") from error

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from consul_nginx.model.secret_files import SecretFile
 
-TLS_KEYS = ("tls.crt", "tls.key")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:

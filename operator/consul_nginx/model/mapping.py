@@ -307,6 +307,14 @@ class Cors:
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
+class BasicAuth:
+    """Users in a Secret of the mapping's namespace; clients are told of ``realm``."""
+
+    secret: str
+    realm: str
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
 class Traffic:
     """How requests and answers are passed on.
 
@@ -327,6 +335,7 @@ class Traffic:
     access_control: AccessControl = AccessControl()
     limits: Limits = Limits()
     cors: Cors | None = None
+    basic_auth: BasicAuth | None = None
     idle_timeout: float | None = None
     send_proxy_protocol: bool = False
 

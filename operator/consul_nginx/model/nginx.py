@@ -166,6 +166,14 @@ class CertificateSlot:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UsersSlot:
+    """What locations include; ``file`` None: there is none, and nobody is let in."""
+
+    id: str
+    file: SecretFile | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class AuthoritySlot:
     """Authorities in PEM; None: not known now, nginx keeps what it has of them."""
 
@@ -247,4 +255,5 @@ class Configuration:
     ip_families: tuple[IpFamily, ...] = (IpFamily.V4,)
     certificates: tuple[CertificateSlot, ...] = ()
     authorities: tuple[AuthoritySlot, ...] = ()
+    users: tuple[UsersSlot, ...] = ()
     own_parts: tuple[OwnPart, ...] = ()

@@ -21,6 +21,7 @@ from consul_nginx.nginx.choice import Choices
 from consul_nginx.nginx.forwarding import Forwarded, passing, request_headers
 from consul_nginx.nginx.internal import InternalLocation
 from consul_nginx.nginx.tokens import Token, directive, quoted
+from consul_nginx.nginx.users import asking
 
 _ON, _OFF = tokens.word("on"), tokens.word("off")
 _DEFAULT_BODY_SIZE = "1m"
@@ -78,6 +79,7 @@ def _passed_on(action: Proxy, *, forwarded: Forwarded) -> list[Token]:
         *authorization.directives(action, forwarded=forwarded),
         *mirroring.directives(action, forwarded=forwarded),
         *_traffic(action, forwarded=forwarded),
+        *asking(action.traffic.basic_auth),
     ]
 
 

@@ -23,6 +23,7 @@ from consul_nginx.nginx.certificates import certificate, certificate_file
 from consul_nginx.nginx.environment import template
 from consul_nginx.nginx.forwarding import upstream_name
 from consul_nginx.nginx.substitute import LISTENER_PREFIX, MIRRORS_FILE
+from consul_nginx.nginx.users import users, users_file
 
 UPSTREAMS_FILE = "upstreams.conf"
 STREAM_UPSTREAMS_FILE = "stream-upstreams.conf"
@@ -81,8 +82,12 @@ def render(
         authority_file(slot.id): authorities(slot, previous=previous)
         for slot in configuration.authorities
     }
-    needed = (slot.file for slot in configuration.certificates if slot.file is not None)
-    return Bundle.of(files, secrets=needed)
+    files |= {users_file(slot.id): users(slot, layout=layout) for slot in configuration.users}
+    needed = (
+        *(slot.file for slot in configuration.certificates),
+        *(slot.file for slot in configuration.users),
+    )
+    return Bundle.of(files, secrets=(file for file in needed if file is not None))
 
 
 def listener_file(identity: str) -> str:

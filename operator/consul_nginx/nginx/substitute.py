@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from consul_nginx.model.bundle import MAIN_FILE, Bundle
-from consul_nginx.model.secret_files import CERTIFICATE_PREFIX, NO_CERTIFICATE
+from consul_nginx.model.secret_files import CERTIFICATE_PREFIX, USERS_PREFIX, stand_in
 
 LISTENER_PREFIX = "listener-"
 MIRRORS_FILE = "mirrors.conf"
@@ -17,6 +17,7 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 _UPSTREAM = re.compile(r"\bu_(?:[0-9a-f]{16}|mirrors)\b", re.ASCII)
 _CERTIFICATE = re.compile(rf"\b{CERTIFICATE_PREFIX}[0-9a-f]{{16}}\.conf\b", re.ASCII)
+_USERS = re.compile(rf"\b{USERS_PREFIX}[0-9a-f]{{16}}\.conf\b", re.ASCII)
 _AUTHORITY = re.compile(r"\bauthority-[0-9a-f]{16}\.conf\b", re.ASCII)
 _VARIABLE = re.compile(r"\$\{?(cors_[a-z]+_[0-9a-f]{16}|preflight|unmirrored_\d+)\b", re.ASCII)
 _DEFINED = re.compile(r"^upstream (u_\w+) \{", re.ASCII | re.MULTILINE)
@@ -68,7 +69,7 @@ def substitute(*, bundle: Bundle, refused: RefusedTexts, proven: Mapping[str, st
     needed = {
         found
         for text in exchanged.values()
-        for pattern in (_UPSTREAM, _CERTIFICATE, _AUTHORITY, _VARIABLE)
+        for pattern in (_UPSTREAM, _CERTIFICATE, _USERS, _AUTHORITY, _VARIABLE)
         for found in pattern.findall(text)
     }
     if not exchanged or not needed <= defined | bundle.files.keys():
@@ -95,7 +96,7 @@ def _reason(
     name: str, *, rendered: str, refused: Mapping[str, str], proven: Mapping[str, str]
 ) -> str:
     before = proven.get(name, "")
-    if before in ("", NO_CERTIFICATE):
+    if before in ("", _left_out(name)):
         return f"{refused[rendered]}; it is left out"
     if before in refused:
         return (
@@ -108,5 +109,5 @@ def _reason(
 def _left_out(name: str) -> str | None:
     """A file that does nothing in its place; None: the others need this one."""
     if name.startswith(CERTIFICATE_PREFIX):
-        return NO_CERTIFICATE
+        return stand_in(name)
     return "" if name.startswith(LISTENER_PREFIX) else None

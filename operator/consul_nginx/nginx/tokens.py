@@ -64,6 +64,7 @@ _EXPRESSION = re.compile(r"/[A-Za-z0-9/._~!&,=:@^$*+?|(){}\[\]\\-]*", re.ASCII)
 _HEADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+*/-]{0,63}", re.ASCII)
 _SIZE = re.compile(r"0|[1-9][0-9]{0,5}[kmg]?", re.ASCII)
+_REALM = re.compile(r"[ !#-\[\]-~]{1,64}", re.ASCII)
 _VARIABLE = re.compile(r"[a-z0-9_]{1,100}", re.ASCII)
 _DIRECTIVE = re.compile(r"[a-z0-9_]+", re.ASCII)
 _VALUE = re.compile(r"[ -~]+", re.ASCII)
@@ -265,6 +266,16 @@ def network(text: str) -> Token:
         return Token(str(ipaddress.ip_network(text)))
     except ValueError as error:
         raise UnsafeTokenError(f"not a network: {text[:80]!r}") from error
+
+
+def realm(text: str) -> Token:
+    """What a password is for, in quotes; nginx writes it between quotes of its own, as it is.
+
+    ``off`` would let everybody in.
+    """
+    if text == "off":
+        raise UnsafeTokenError("not a realm: 'off'")
+    return quoted(str(_matching(kind="realm", pattern=_REALM, text=text)))
 
 
 def variable(name: str) -> Token:

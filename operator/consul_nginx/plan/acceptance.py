@@ -155,6 +155,7 @@ def _gone_through(load_balancer: LoadBalancer, given: _Given) -> Acceptance:
             or objection_to_mappings(listener, in_force=given.templates)
             or listener_objection(mapping=mapping, listener=listener)
             or _unsupported(mapping=mapping, listener=listener)
+            or _users_elsewhere(mapping)
             or _conflict(mapping=mapping, listener=listener, owners=owners)
         )
 
@@ -246,6 +247,22 @@ def _unsupported(*, mapping: ServiceMapping, listener: Listener) -> Condition | 
             ),
         )
     return None
+
+
+def _users_elsewhere(mapping: ServiceMapping) -> Condition | None:
+    """nginx pods read Secrets of their own namespace, and no mapping names one of another's."""
+    auth, own = mapping.traffic.basic_auth, mapping.meta.ref.namespace
+    there = mapping.load_balancer
+    if auth is None or own == there.namespace:
+        return None
+    return _rejected(
+        field=f"spec.basicAuth.secretRef.name: {auth.secret}",
+        why=(
+            f"the pods of LoadBalancer {there} read Secrets of their own namespace only, and this "
+            f"one is in {own}; name a LoadBalancer of {own}, or have the mapping in "
+            f"{there.namespace}"
+        ),
+    )
 
 
 def _with_value(name: str, mapping: ServiceMapping) -> str:

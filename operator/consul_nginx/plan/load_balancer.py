@@ -52,6 +52,7 @@ from consul_nginx.plan.paths import by_precedence, locations
 from consul_nginx.plan.resolution import answered_by_nginx, not_asked, resolved, together
 from consul_nginx.plan.survey import NONE_GONE, GonePods
 from consul_nginx.plan.upstreams import decide_group, merged, upstream, upstream_id
+from consul_nginx.plan.users import NO_USERS, Users, users_slots, with_users
 
 NO_AUTHORITIES: Findings = MappingProxyType({})
 NO_CERTIFICATES: Mapping[str, Certificate] = MappingProxyType({})
@@ -99,13 +100,15 @@ def plan_load_balancer(
     now: float = 0.0,
     certificates: Mapping[str, Certificate] = NO_CERTIFICATES,
     authorities: Findings = NO_AUTHORITIES,
+    users: Users = NO_USERS,
     own: tuple[OwnText, ...] = (),
 ) -> Plan:
     """Decide what nginx should be, with what was accepted of the mappings (``accept``).
 
     ``now``, in seconds since the epoch, matters where the snapshot tells of what was before.
     ``certificates`` are those that listeners can use, by the name of their Secret
-    (``resolve_certificates``), ``authorities`` what mappings verify their backends by.
+    (``resolve_certificates``), ``authorities`` what mappings verify their backends by,
+    ``users`` those that they let in.
     ``own`` are the templates in force, as ``accept`` was told of them.
     """
     in_force = tuple(one.use for one in own)
@@ -138,6 +141,7 @@ def plan_load_balancer(
             authorities=authority_slots(
                 load_balancer=load_balancer, mappings=used, findings=authorities
             ),
+            users=users_slots(mappings=used, users=users),
             own_parts=tuple(
                 OwnPart(id=one.use.id, layer=one.use.layer, text=one.text) for one in own
             ),
@@ -153,6 +157,7 @@ def plan_load_balancer(
                     snapshot=snapshot,
                     decisions=decisions,
                     authorities=authorities,
+                    users=users,
                 ),
             )
             for mapping, condition in acceptance.verdicts
@@ -210,6 +215,7 @@ def _verdict(
     snapshot: Snapshot,
     decisions: Mapping[BackendGroup, Decision],
     authorities: Findings,
+    users: Users,
 ) -> MappingVerdict:
     served = acceptance.used.get(mapping.meta.uid)
     if served is None:
@@ -237,9 +243,10 @@ def _verdict(
         for part in served.parts
     ]
     decision = decisions[served.group]
+    of_authorities = with_authorities(together(told), mapping=served, findings=authorities)
     return MappingVerdict(
         accepted=accepted,
-        resolved=with_authorities(together(told), mapping=served, findings=authorities),
+        resolved=with_users(of_authorities, mapping=served, users=users),
         selection=merged(decision.selections),
         health=decision,
         fallback=len(served.group.fallback) if decision.outcome is Outcome.EMPTY else 0,

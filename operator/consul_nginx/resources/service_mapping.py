@@ -21,6 +21,7 @@ from consul_nginx.resources.backend_tls import (
     backend_tls,
 )
 from consul_nginx.resources.base import FieldError, Invalid, SpecModel, parse_meta, problems_of
+from consul_nginx.resources.basic_auth import BasicAuth, basic_auth
 from consul_nginx.resources.cors import CORS_RULES, Cors, cors
 from consul_nginx.resources.external_auth import (
     EXTERNAL_AUTH_OF_MAPPINGS,
@@ -46,13 +47,13 @@ REPLACES_PREFIX = "replacePrefix needs a path of type Prefix and a backendProtoc
 _HTTP_ONLY = (
     "hostnames", "path", "match", "redirect", "fixed_response", "backend_protocol", "backend_tls",
     "max_body_size", "buffering", "gzip", "websocket", "request_headers", "response_headers",
-    "replace_prefix", "cors", "mirror", "external_auth",
+    "replace_prefix", "cors", "mirror", "external_auth", "basic_auth",
 )  # fmt: skip
 _STREAM_ONLY = ("send_proxy_protocol",)
 _FOR_BACKENDS = (
     "fallback", "balancing", "health", "backend_protocol", "backend_tls", "timeouts", "retries",
     "max_body_size", "buffering", "gzip", "websocket", "request_headers", "replace_prefix",
-    "access_control", "limits", "cors", "send_proxy_protocol",
+    "access_control", "limits", "cors", "basic_auth", "send_proxy_protocol",
 )  # fmt: skip
 
 
@@ -240,6 +241,9 @@ class ServiceMappingSpec(SpecModel):
             json_schema_extra={"x-kubernetes-validations": EXTERNAL_AUTH_RULES},
         ),
     ] = None
+    basic_auth: Annotated[
+        BasicAuth | None, Field(description="Users that are let in, by name and password.")
+    ] = None
     send_proxy_protocol: Annotated[
         bool,
         Field(description="Tell TCP backends of the client's address by the PROXY protocol."),
@@ -285,6 +289,12 @@ RULES = (
     {
         "rule": "!has(self.backendTls) || self.backendProtocol in ['HTTPS', 'GRPCS']",
         "message": NEEDS_TLS,
+    },
+    {
+        # nginx answers itself before it would ask for a password.
+        "rule": "!has(self.basicAuth) || self.backends.size() > 0",
+        "message": f"basicAuth {NEEDS_BACKENDS}",
+        "fieldPath": ".basicAuth",
     },
     {
         "rule": (
@@ -366,6 +376,7 @@ def _traffic(spec: ServiceMappingSpec) -> model.Traffic:
         access_control=limiting.access_control(spec.access_control),
         limits=limiting.limits(spec.limits),
         cors=cors(spec.cors),
+        basic_auth=basic_auth(spec.basic_auth),
         idle_timeout=passing.idle_timeout(spec.timeouts),
         send_proxy_protocol=spec.send_proxy_protocol,
     )

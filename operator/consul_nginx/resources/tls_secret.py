@@ -22,10 +22,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.utils import CryptographyDeprecationWarning
 
-from consul_nginx.model.certificates import TLS_KEYS, Certificate
+from consul_nginx.model.certificates import Certificate
 from consul_nginx.model.secret_files import (
+    TLS_KEYS,
     SecretContentError,
     SecretFile,
+    SecretKind,
     content_of,
     sha256_of,
 )
@@ -85,7 +87,9 @@ def _parsed(raw: Mapping[str, Any]) -> Certificate:
     for certificate in chain:
         _refuse_weak(certificate)
     return Certificate(
-        file=SecretFile(secret=raw["metadata"]["name"], keys=TLS_KEYS, sha256=sha256_of(content)),
+        file=SecretFile(
+            secret=raw["metadata"]["name"], kind=SecretKind.TLS, sha256=sha256_of(content)
+        ),
         hostnames=_hostnames(leaf),
         not_after=leaf.not_valid_after_utc.timestamp(),
         remarks=tuple(_remarks(chain)),
