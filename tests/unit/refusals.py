@@ -244,6 +244,8 @@ REFUSALS = (
               tls={"mode": "Passthrough", "clientValidation": {"caCertificateRefs": [CA]}}),
     _listener("", "it writes the listener's server blocks", http2=True,
               template={"configMapRef": {"name": "own"}}),
+    _listener("", "tls is for listeners that mappings use", protocol="HTTPS", tls=SHOWN,
+              template={"configMapRef": {"name": "own"}}),
     _smap("", "backendTls is for backendProtocol HTTPS and GRPCS",
           backendTls={"caCertificateRefs": [CA]}),
     _smap("backendTls", "verify and caCertificateRefs need each other", backendProtocol="HTTPS",

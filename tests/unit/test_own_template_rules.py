@@ -167,6 +167,14 @@ def test_the_policy_file_names_folders():
         ({"template": {}}, "configMapRef"),
         ({"template": "{{ x }}"}, "template"),
         ({"template": OWN, "http2": True}, "belong into it"),
+        (
+            {"template": OWN, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "web"}]}},
+            "tls is for listeners that mappings use",
+        ),
+        (
+            {"template": OWN, "protocol": "TLS", "tls": {"mode": "Passthrough"}},
+            "tls is for listeners that mappings use",
+        ),
         ({"template": OWN, "accessLog": {"format": "none"}}, "belong into it"),
         ({"template": OWN, "realIp": {"trustedSources": ["10.0.0.0/8"]}}, "belong into it"),
     ],

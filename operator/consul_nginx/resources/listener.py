@@ -108,6 +108,11 @@ TEMPLATE_WRITES_IT = (
     "accessLog belong into it"
 )
 
+TEMPLATE_HAS_NO_TLS = (
+    "tls is for listeners that mappings use: a template would not get the certificates, and what "
+    "tls says would be left out; leave tls out, with protocol HTTP or TCP, or leave template out"
+)
+
 RULES: list[JsonValue] = [
     {
         "rule": (
@@ -115,6 +120,10 @@ RULES: list[JsonValue] = [
             "|| has(self.proxyProtocol) || has(self.realIp) || self.accessLog.format != 'json')"
         ),
         "message": f"template: {TEMPLATE_WRITES_IT}",
+    },
+    {
+        "rule": "!has(self.template) || !has(self.tls)",
+        "message": f"template: {TEMPLATE_HAS_NO_TLS}",
     },
     {
         "rule": (
@@ -253,6 +262,8 @@ class Listener(SpecModel):
             raise FieldError("accessLog", COMBINED_IS_HTTP)
         if self.real_ip is not None and self.proxy_protocol is not None:
             raise FieldError("realIp", ONE_SOURCE)
+        if self.template is not None and self.tls is not None:
+            raise FieldError("template", TEMPLATE_HAS_NO_TLS)
         replaced = self.http2, self.https_redirect, self.proxy_protocol, self.real_ip
         if self.template is not None and (any(replaced) or self.access_log != AccessLog()):
             raise FieldError("template", TEMPLATE_WRITES_IT)
