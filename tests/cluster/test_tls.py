@@ -1,11 +1,16 @@
-"""Certificates from Secrets on a real cluster: applied, rotated, broken, missing, forbidden."""
+"""Secrets on a real cluster: certificates and users, applied, rotated, broken, missing, forbidden.
+
+And who is believed: backends and clients by authorities.
+"""
 
 from __future__ import annotations
 
 import json
 import ssl
 import time
-from base64 import b64encode
+from base64 import b64decode, b64encode
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +21,8 @@ from cluster.support.shop import APP, fetch
 from cluster.support.tenant import Tenant, tenant
 from cluster.support.traffic import ask, traffic
 from cluster.support.waiting import wait_for
-from unit.certificates import Issued, issued, pem, tls_secret
+from unit.certificates import Issued, issued, pem, show, tls_secret
+from unit.users import credentials, users_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +46,15 @@ TLS = {
     "port": 8443,
     "tls": {"certificateRefs": [{"name": "web"}], "minVersion": "TLSv1.3"},
 }
+MUTUAL = {
+    "name": "mutual",
+    "protocol": "HTTPS",
+    "port": 9443,
+    "tls": {
+        "certificateRefs": [{"name": "web"}],
+        "clientValidation": {"caCertificateRefs": [{"kind": "ConfigMap", "name": "clients"}]},
+    },
+}
 # The operator looks at Secrets every 5 s, and the reload has to be seen by both pods.
 NOTICED_S = 30.0
 
@@ -58,12 +73,14 @@ def vault(cluster: Cluster, release: Release, installed_shop: Shop) -> Iterator[
 @pytest.fixture(scope="module")
 def edge(vault: Tenant) -> Tenant:
     """A LoadBalancer with an application behind it, by HTTP and by HTTPS; no Secret is there."""
-    vault.load_balancer("edge", listeners=[HTTP, HTTPS, TLS])
+    authorities(vault, "clients", issued("nobody"))
+    vault.load_balancer("edge", listeners=[HTTP, HTTPS, TLS, MUTUAL])
     for name, listener, hosts in (
         ("plain", "http", []),
         ("shop", "https", [HOST]),
         ("blog", "https", [OTHER]),
         ("tcp", "tls", []),
+        ("mutual", "mutual", []),
     ):
         vault.mapping(
             name,
@@ -92,6 +109,40 @@ def put(found: Tenant, name: str, made: Issued) -> None:
     raw = tls_secret(name, made)
     raw["metadata"]["namespace"] = found.namespace
     found.cluster.kubectl.apply([raw])
+
+
+def authorities(found: Tenant, name: str, *made: Issued) -> None:
+    """Apply a ConfigMap with them."""
+    raw = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": found.namespace},
+        "data": {"ca.crt": "".join(item.chain.decode() for item in made) or "no certificate"},
+    }
+    found.cluster.kubectl.apply([raw])
+
+
+def put_users(found: Tenant, **passwords: str) -> str:
+    """Apply the Secret ``admins``; returns what is in it."""
+    raw = users_secret("admins", **passwords)
+    raw["metadata"]["namespace"] = found.namespace
+    found.cluster.kubectl.apply([raw])
+    return b64decode(raw["data"]["auth"]).decode()
+
+
+def login(found: Tenant, user: str, password: str) -> int:
+    """The status for somebody who knows a password."""
+    headers = {"Authorization": credentials(user, password)}
+    return ask(address=address(found, 80), host="any", path="/staff", headers=headers)[0]
+
+
+def wait_let_in(found: Tenant, user: str, password: str, *, status: int = 200) -> None:
+    """Wait until each of the pods answers so."""
+    wait_for(
+        lambda: login(found, user, password) == status and all_serve_the_bundle(found),
+        what=f"{user} gets {status}",
+        seconds=NOTICED_S,
+    )
 
 
 def address(found: Tenant, port: int) -> str:
@@ -128,6 +179,52 @@ def all_serve_the_bundle(found: Tenant) -> bool:
     """Whether every pod runs what the ConfigMap holds, all of it."""
     bundle = json.loads(found.get("configmap", "edge-config")["data"]["manifest.json"])["hash"]
     return {(status["serving"] or {}).get("hash") for status in statuses(found)} == {bundle}
+
+
+def told(edge: Tenant) -> list[str]:
+    """All that can be read without the right to read Secrets."""
+    pods = edge.pods("edge")
+    assert pods
+    texts = [edge.kubectl("get", "configmaps,nlb,smap,events,pods", "-o", "yaml")]
+    texts += [
+        edge.kubectl("logs", pod["metadata"]["name"], "-c", container)
+        for pod in pods
+        for container in ("agent", "nginx")
+    ]
+    texts.append(
+        edge.cluster.kubectl(
+            "logs",
+            f"--namespace={OPERATOR_NAMESPACE}",
+            "--selector=app.kubernetes.io/name=consul-nginx-operator",
+            "--tail=-1",
+        )
+    )
+    return texts
+
+
+@contextmanager
+def mapped(found: Tenant, name: str, **spec: Any) -> Iterator[None]:
+    """A mapping of the plain listener's; what is wrong with it would be told by ``edge`` too."""
+    try:
+        found.mapping(name, loadBalancerRef={"name": "edge"}, listener="http", **spec)
+        found.wait_true(f"smap/{name}", "Programmed")
+        yield
+    finally:
+        found.kubectl("delete", f"smap/{name}")
+
+
+@pytest.fixture
+def staff(edge: Tenant) -> Iterator[Tenant]:
+    """With a path for the users of a Secret; it is not there, or what a test before left."""
+    with mapped(
+        edge,
+        "staff",
+        path={"value": "/staff"},
+        replacePrefix="/features",
+        backends=[{"service": APP}],
+        basicAuth={"secretRef": {"name": "admins"}, "realm": "Staff"},
+    ):
+        yield edge
 
 
 def stale(found: Tenant) -> list[dict[str, Any]]:
@@ -299,23 +396,133 @@ def test_secrets_are_read_by_name_only(
 def test_the_key_is_in_no_config_map_log_or_status(edge: Tenant, secure: Issued):
     line = pem(secure.key).decode().splitlines()[1]
     coded = b64encode(pem(secure.key)).decode()[60:120]
-    pods = edge.pods("edge")
-    assert pods
-    texts = [edge.kubectl("get", "configmaps,nlb,smap,events,pods", "-o", "yaml")]
-    texts += [
-        edge.kubectl("logs", pod["metadata"]["name"], "-c", container)
-        for pod in pods
-        for container in ("agent", "nginx")
-    ]
-    texts.append(
-        edge.cluster.kubectl(
-            "logs",
-            f"--namespace={OPERATOR_NAMESPACE}",
-            "--selector=app.kubernetes.io/name=consul-nginx-operator",
-            "--tail=-1",
+    assert not any(word in text for text in told(edge) for word in (line, coded, "PRIVATE KEY"))
+
+
+def test_backends_are_verified_by_authorities_that_may_change(edge: Tenant, secure: Issued):
+    """The backend is nginx itself, which shows a certificate."""
+    own, another = issued("own"), issued("another")
+    put(edge, "web", shown := issued(HOST, by=own))
+    wait_shown(edge, shown)
+    authorities(edge, "internal", another)
+
+    def answered(status: int) -> bool:
+        asked = ask(address=address(edge, 80), host=HOST, path="/verified")[0]
+        return asked == status and all_serve_the_bundle(edge)
+
+    with mapped(
+        edge,
+        "verified",
+        path={"value": "/verified"},
+        replacePrefix="/features",
+        backends=[{"service": "nobody"}],
+        health={"onEmpty": "Fallback"},
+        fallback=[{"address": address(edge, 443).partition(":")[0], "port": 443}],
+        backendProtocol="HTTPS",
+        backendTls={
+            "caCertificateRefs": [{"kind": "ConfigMap", "name": "internal"}],
+            "serverName": HOST,
+        },
+    ):
+        wait_for(lambda: answered(502), what="a backend of another authority is not used")
+        logs = "".join(
+            edge.kubectl("logs", pod["metadata"]["name"], "-c", "nginx", "--since=60s")
+            for pod in edge.pods("edge")
         )
+        assert "upstream SSL certificate verify error" in logs
+        authorities(edge, "internal", another, own)
+        wait_for(lambda: answered(200), what="the authorities are followed", seconds=NOTICED_S)
+        authorities(edge, "internal")
+        found = edge.wait_condition("smap/verified", "ResolvedRefs", "InvalidCertificateRef")
+        assert (
+            "spec.backendTls.caCertificateRefs[0].name: ConfigMap vault/internal: ca.crt holds no "
+            "certificate in PEM" in found["message"]
+        )
+        assert answered(200), "those that nginx has count on"
+
+
+def test_clients_are_verified_by_authorities_that_may_change(edge: Tenant, secure: Issued):
+    first, second = issued("first"), issued("second")
+    clients = {name: issued("client", by=by) for name, by in (("a", first), ("b", second))}
+
+    def answered(client: Issued | None) -> int:
+        context = believing(secure)
+        if client is not None:
+            show(context, client)
+        return ask(address=address(edge, 9443), host=HOST, path="/features", tls=context)[0]
+
+    def all_answered(**statuses: int) -> bool:
+        found = {name: answered(clients.get(name)) for name in statuses}
+        return found == statuses and all_serve_the_bundle(edge)
+
+    assert all_answered(a=400, b=400, nobody=400)
+    for authority, statuses in (
+        (first, {"a": 200, "b": 400, "nobody": 400}),
+        (second, {"a": 400, "b": 200, "nobody": 400}),
+    ):
+        authorities(edge, "clients", authority)
+        wait_for(partial(all_answered, **statuses), what=f"they are {statuses}", seconds=NOTICED_S)
+
+
+def test_users_are_read_from_their_secret_and_nobody_else_is_let_in(edge: Tenant, staff: Tenant):
+    found = edge.wait_condition("smap/staff", "ResolvedRefs", "InvalidSecretRef")
+    assert (
+        "spec.basicAuth.secretRef.name: Secret vault/admins: it does not exist; create it, with "
+        "the key auth, or name another one; requests get 503 until then" in found["message"]
     )
-    assert not any(word in text for text in texts for word in (line, coded, "PRIVATE KEY"))
+    assert login(edge, "alice", "one") == 503
+    assert ask(address=address(edge, 80), host="any", path="/features")[0] == 200
+    edge.secret("admins", auth="alice:geheim")
+    wait_for(
+        lambda: (
+            "auth, line 1: its hash is of a kind that is not taken"
+            in edge.condition("smap", "staff", "ResolvedRefs")["message"]
+        ),
+        what="the line is told",
+    )
+    subject = "--as=system:serviceaccount:vault:edge"
+    may = ("auth", "can-i", "get", "secret/admins", "-n", NAMESPACE, subject)
+    assert edge.cluster.kubectl(*may, check=False).strip() == "no", "it holds no users"
+
+    held = put_users(edge, alice="one")
+    wait_let_in(edge, "alice", "one")
+    edge.wait_true("smap/staff", "ResolvedRefs")
+    assert login(edge, "alice", "another") == 401
+    assert ask(address=address(edge, 80), host="any", path="/staff")[0] == 401
+    hashed = held.strip().partition(":")[2]
+    assert not any(hashed in text or "geheim" in text for text in told(edge))
+
+
+def test_passwords_are_changed_under_traffic_without_a_failed_request(edge: Tenant, staff: Tenant):
+    put_users(edge, alice="one", bob="old")
+    wait_let_in(edge, "bob", "old")
+    headers = {"Authorization": credentials("alice", "one")}
+    where = address(edge, 80)
+    with (
+        traffic(address=where, host="any", path="/staff", headers=headers) as kept,
+        traffic(address=where, host="any", path="/staff", headers=headers, keep=False) as fresh,
+    ):
+        put_users(edge, alice="one", bob="new")
+        wait_let_in(edge, "bob", "new")
+        wait_let_in(edge, "bob", "old", status=401)
+    print(f"\n{kept.requests} requests over kept connections, {fresh.requests} over new ones")
+    assert not kept.failures, kept.explain()
+    assert not fresh.failures, fresh.explain()
+
+
+def test_users_that_break_leave_those_before_in_force_and_deleted_ones_nobody(
+    edge: Tenant, staff: Tenant
+):
+    put_users(edge, alice="one")
+    wait_let_in(edge, "alice", "one")
+    edge.wait_true("smap/staff", "ResolvedRefs")
+    edge.secret("admins", auth="alice:{PLAIN}geheim")
+    found = edge.wait_condition("smap/staff", "ResolvedRefs", "InvalidSecretRef")
+    assert "Secret vault/admins: auth, line 1: without a salt" in found["message"]
+    assert "the users that it held last are let in on" in found["message"]
+    assert login(edge, "alice", "one") == 200
+    edge.kubectl("delete", "secret/admins")
+    wait_let_in(edge, "alice", "one", status=503)
 
 
 def test_without_the_right_the_chart_value_is_named_and_the_rest_is_served(

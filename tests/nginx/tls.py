@@ -6,7 +6,6 @@ import contextlib
 import socket
 import socketserver
 import ssl
-import tempfile
 import threading
 import warnings
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import Any
 
 from cryptography import x509
 
-from unit.certificates import Issued, pem
+from unit.certificates import Issued, show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +46,7 @@ def greet(
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     if client is not None:
-        _show(context, client)
+        show(context, client)
     if alpn:
         context.set_alpn_protocols(alpn)
     if most:
@@ -131,13 +130,5 @@ def _server_context(made: Issued | None) -> ssl.SSLContext | None:
     if made is None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    _show(context, made)
+    show(context, made)
     return context
-
-
-def _show(context: ssl.SSLContext, made: Issued) -> None:
-    """Python takes certificates and keys from files only."""
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(pem(made.key) + made.chain)
-        file.flush()
-        context.load_cert_chain(file.name)

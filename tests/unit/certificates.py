@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import socket
 import ssl
+import tempfile
 import threading
 from base64 import b64encode
 from dataclasses import dataclass
@@ -110,6 +111,14 @@ def pem(thing: Any) -> bytes:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
+
+
+def show(context: ssl.SSLContext, made: Issued) -> None:
+    """Python takes certificates and keys from files only."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(pem(made.key) + made.chain)
+        file.flush()
+        context.load_cert_chain(file.name)
 
 
 def handshake(*, server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> None:

@@ -14,11 +14,12 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 REQUEST_TIMEOUT_S = 10.0
 
@@ -76,6 +77,7 @@ def traffic(
     keep: bool = True,
     patience: float = REQUEST_TIMEOUT_S,
     tls: ssl.SSLContext | None = None,
+    headers: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Traffic]:
     """Send ``rate`` requests per second to ``address`` (``IP:PORT``) while the context lasts.
 
@@ -83,7 +85,7 @@ def traffic(
     without an answer after so many seconds has failed. ``tls``: encrypted, ``host`` by SNI.
     """
     result, stop = Traffic(), threading.Event()
-    request = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n"
+    request = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{_lines(headers)}"
     request += "" if method == "GET" else "Content-Length: 0\r\n"
     request += "\r\n" if keep else "Connection: close\r\n\r\n"
 
@@ -192,6 +194,10 @@ def _header(line: str) -> tuple[str, str]:
     return name.lower(), value.strip()
 
 
+def _lines(headers: Mapping[str, str]) -> str:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+
+
 def ask(
     *,
     address: str,
@@ -199,9 +205,11 @@ def ask(
     path: str = "/",
     method: str = "GET",
     tls: ssl.SSLContext | None = None,
+    headers: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[int, dict[str, Any] | str]:
     """One request on a fresh connection: status and body, parsed when it is JSON."""
     request = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n"
+    request += _lines(headers)
     request += "Content-Length: 0\r\n\r\n"
 
     async def send() -> tuple[int, bytes]:
