@@ -180,6 +180,25 @@ def test_a_certificate_that_cannot_be_had_leaves_the_one_before_it_in_force(
     assert "holds something else than this revision was made for" in rejection["message"]
 
 
+def test_of_two_certificates_for_the_same_names_the_one_that_is_here_is_shown(
+    agent: Agent, port: int, secure_port: int
+) -> None:
+    made = issued("a.example.com")
+    one = put_secret(agent, made)
+    missing = parse_tls_secret(tls_secret("web-rsa", issued("a.example.com")))
+    bundle = tls_bundle(agent, port, secure_port, one)
+    path = f"{agent.pod.layout.secrets}/{missing.file.name}"
+    both = (
+        f"{bundle.files['certificate-a.conf']}"
+        f"ssl_certificate {path};\nssl_certificate_key {path};\n"
+    )
+    files = {**bundle.files, "certificate-a.conf": both}
+    agent.put(Bundle.of(files, secrets=[one.file, missing.file]))
+    wait_for(lambda: get(port) == "one", seconds=20, why="what needs no Secret is served")
+    assert greet(secure_port, None).serial == made.certificate.serial_number
+    assert agent.rejection()["message"] == "Secret web-rsa: it does not exist"
+
+
 def test_a_bundle_that_goes_back_to_an_earlier_certificate_needs_no_secret_for_it(
     agent: Agent, port: int, secure_port: int
 ) -> None:

@@ -694,6 +694,24 @@ def test_a_connection_that_was_verified_for_one_name_serves_no_other(feature: Lo
         server.server_close()
 
 
+def test_of_two_types_of_keys_each_client_is_shown_what_it_can_verify(feature: Load):
+    nginx = feature("two-key-types")
+    serials = {
+        raw["metadata"]["name"]: kept(raw["stringData"]).certificate.serial_number
+        for raw in manifests("two-key-types")
+        if raw["kind"] == "Secret"
+    }
+    port = nginx.ports["https"]
+    for name in ("shop.example.com", "else"):
+        for kind in ("RSA", "ECDSA"):
+            ciphers = f"ECDHE-{kind}-AES128-GCM-SHA256"
+            found = greet(port, name, most="TLSv1_2", ciphers=ciphers)
+            assert found.serial == serials[f"web-{kind.lower()}"]
+        assert greet(port, name).serial == serials["web-ecdsa"], (
+            "the shorter one, for who knows both"
+        )
+
+
 def test_clients_need_a_certificate(feature: Load):
     nginx = feature("client-certificates")
     [known] = [

@@ -33,13 +33,15 @@ def greet(
     *,
     alpn: tuple[str, ...] = (),
     most: str | None = None,
+    ciphers: str = "ALL:@SECLEVEL=0",
     send: bytes = b"",
     lines: int | None = None,
     client: Issued | None = None,
 ) -> Greeting:
     """Shake hands, send a few bytes, read to the end, or so many ``lines``; nothing is verified.
 
-    ``most`` is the newest version that the client speaks, as a name of ``ssl.TLSVersion``.
+    ``most`` is the newest version that the client speaks, as a name of ``ssl.TLSVersion``, with
+    ``ciphers``.
     Raises ``ssl.SSLError`` or ``OSError``.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -50,7 +52,7 @@ def greet(
     if alpn:
         context.set_alpn_protocols(alpn)
     if most:
-        context.set_ciphers("ALL:@SECLEVEL=0")
+        context.set_ciphers(ciphers)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             context.minimum_version = ssl.TLSVersion.TLSv1

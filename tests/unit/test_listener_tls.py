@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from consul_nginx.model.layout import Layout
 from consul_nginx.model.secret_files import NO_CERTIFICATE
@@ -65,6 +66,30 @@ def test_names_of_a_tls_listener_belong_to_one_mapping_each():
     assert "any host on listener x belongs to the older ServiceMapping shop/c" in found["d"].message
 
 
+def test_certificates_for_the_same_names_go_together_when_their_keys_are_of_different_types():
+    rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    names = ("a.example.com", "b.example.com")
+    found = certificates(one=names, again=names, other=("a.example.com",))
+    found["two"] = parse_tls_secret(tls_secret("two", issued(*names, key=rsa_key)))
+    refs = ("one", "again", "two", "other", "missing")
+    made = plan(
+        https(*refs), mapping(listener="x", hostnames=["b.example.com"]), certificates=found
+    )
+    groups = {(slot.id, len(slot.files)) for slot in made.configuration.certificates}
+    assert groups == {
+        (certificate_id(["one", "two"]), 2),
+        (certificate_id(["again"]), 1),
+        (certificate_id(["other"]), 1),
+        (certificate_id(["missing"]), 0),
+    }
+    assert shown(made) == {"b.example.com": certificate_id(["one", "two"])}
+    [listener] = made.configuration.listeners
+    assert listener.tls.certificate == certificate_id(["one", "two"])
+    bundle = render(configuration=made.configuration, layout=Layout())
+    text = bundle.files[f"certificate-{certificate_id(['one', 'two'])}.conf"]
+    assert text.count("ssl_certificate ") == text.count("ssl_certificate_key ") == 2
+
+
 def test_a_tls_listener_has_no_paths():
     [found] = conditions(plan(PASSTHROUGH, mapping(listener="x", path={"value": "/a"}))).values()
     assert found.reason == "UnsupportedValue"
@@ -101,10 +126,10 @@ def test_a_name_gets_the_first_certificate_that_names_it_then_a_wildcard_then_th
         ),
     )
     assert shown(found) == {
-        "*.example.com": certificate_id("b"),
-        "one.example.com": certificate_id("b"),
-        "two.example.com": certificate_id("c"),
-        "three.example.net": certificate_id("a"),
+        "*.example.com": certificate_id(["b"]),
+        "one.example.com": certificate_id(["b"]),
+        "two.example.com": certificate_id(["c"]),
+        "three.example.net": certificate_id(["a"]),
     }
 
 
@@ -150,7 +175,7 @@ def test_a_rotated_certificate_changes_one_file_of_the_bundle():
 
     one, two = bundle(), bundle()
     changed = {name for name in one.files if one.files[name] != two.files[name]}
-    assert changed == {f"certificate-{certificate_id('a')}.conf", "hash.conf"}
+    assert changed == {f"certificate-{certificate_id(['a'])}.conf", "hash.conf"}
     assert [item.secret for item in one.secrets] == ["a"]
     assert one.secrets != two.secrets
 
@@ -158,7 +183,7 @@ def test_a_rotated_certificate_changes_one_file_of_the_bundle():
 def test_without_a_certificate_only_the_file_that_is_included_says_so():
     found = plan(https("a"), mapping(listener="x"))
     bundle = render(configuration=found.configuration, layout=Layout())
-    assert bundle.files[f"certificate-{certificate_id('a')}.conf"] == NO_CERTIFICATE
+    assert bundle.files[f"certificate-{certificate_id(['a'])}.conf"] == NO_CERTIFICATE
     assert bundle.secrets == ()
 
 

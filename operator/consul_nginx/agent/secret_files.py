@@ -77,8 +77,9 @@ class SecretFiles:
     def without(self, bundle: Bundle, *, missing: Iterable[str], good: Mapping[str, str]) -> Bundle:
         """The bundle with the parts that are ``missing`` as they are in ``good``.
 
-        Those are the files of the bundle that nginx runs. A certificate that it doesn't have
-        either lets handshakes fail, and users that it doesn't have let nobody in.
+        Those are the files of the bundle that nginx runs. Of one that it doesn't have either,
+        counts what is here: the certificate with the other type of key. Without any, handshakes
+        fail, and nobody is let in.
         """
         present = self._present()
         earlier = {
@@ -86,8 +87,16 @@ class SecretFiles:
             for name in missing
             if (text := good.get(name, "")) and named_in(text) <= present
         }
-        exchanged = {name: earlier.get(name) or stand_in(name) or "" for name in missing}
+        exchanged = {
+            name: earlier.get(name) or self._rest(bundle.files[name]) or stand_in(name) or ""
+            for name in missing
+        }
         return Bundle.of({**bundle.files, **exchanged}, secrets=bundle.secrets)
+
+    def _rest(self, text: str) -> str:
+        """A part of the configuration without the lines that name a file which isn't here."""
+        present = self._present()
+        return "".join(line for line in text.splitlines(keepends=True) if named_in(line) <= present)
 
     def prune(self, bundles: Iterable[Mapping[str, str]]) -> None:
         """Delete what none of these bundles' files names, and no worker of nginx reads any more.

@@ -69,6 +69,7 @@ def encode_state(state: State) -> dict[str, str]:
                 secret: {
                     "sha256": item.file.sha256,
                     "hostnames": list(item.hostnames),
+                    "keyType": item.key_type,
                     "notAfter": item.not_after,
                 }
                 for secret, item in state.certificates.items()
@@ -108,5 +109,6 @@ def _certificate(secret: str, raw: Raw) -> Certificate:
     return Certificate(
         file=SecretFile(secret=secret, kind=SecretKind.TLS, sha256=str(raw["sha256"])),
         hostnames=tuple(map(str, raw["hostnames"])),
+        key_type=str(raw["keyType"]),
         not_after=float(raw["notAfter"]),
     )

@@ -16,7 +16,7 @@ from consul_nginx.nginx.render import listener_file, own_file
 from consul_nginx.nginx.substitute import Substituted
 from consul_nginx.plan.acceptance import with_stand_in
 from consul_nginx.plan.certificates import Certificates
-from consul_nginx.plan.listener_tls import certificate_id
+from consul_nginx.plan.listener_tls import certificate_groups, certificate_id
 from consul_nginx.plan.load_balancer import Plan, listener_id
 from consul_nginx.plan.own_templates import conditions, uses
 
@@ -64,7 +64,9 @@ def programme_of(
     """What was told now, ``at`` a monotonic time, after ``before``."""
     ref, bundle = gathered.load_balancer.meta.ref, substituted.bundle
     rejected = {
-        **_rejected(gathered.load_balancer, substituted.reasons),
+        **_rejected(
+            gathered.load_balancer, substituted.reasons, certificates=gathered.certificates
+        ),
         **gathered.templates.refused,
     }
     problems = conditions(gathered.templates.problems, namespace=ref.namespace)
@@ -102,12 +104,14 @@ def programme_of(
     )
 
 
-def _rejected(load_balancer: LoadBalancer, reasons: Mapping[str, str]) -> dict[str, str]:
+def _rejected(
+    load_balancer: LoadBalancer, reasons: Mapping[str, str], *, certificates: Certificates
+) -> dict[str, str]:
     """Listeners and fields whose files nginx refused, by name, and why."""
     listeners = {
         listener.name: reasons[file]
         for listener in load_balancer.listeners
-        for file in _files_of(listener)
+        for file in _files_of(listener, certificates)
         if file in reasons
     }
     templates = {
@@ -118,8 +122,9 @@ def _rejected(load_balancer: LoadBalancer, reasons: Mapping[str, str]) -> dict[s
     return {**listeners, **templates}
 
 
-def _files_of(listener: Listener) -> Iterator[str]:
+def _files_of(listener: Listener, certificates: Certificates) -> Iterator[str]:
     """Those of the bundle that nginx may refuse alone."""
-    for secret in listener.tls.secrets if listener.tls is not None else ():
-        yield certificate_file(certificate_id(secret))
+    if listener.tls is not None:
+        for group in certificate_groups(listener.tls, usable=certificates.usable):
+            yield certificate_file(certificate_id(group))
     yield listener_file(listener_id(listener))

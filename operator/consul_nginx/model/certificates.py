@@ -12,12 +12,13 @@ class Certificate:
     """A certificate with its key, in a Secret.
 
     ``hostnames`` are the DNS names that it is for, in lower case, ``*.`` in front of some;
-    ``not_after`` is in seconds since 1970. ``remarks`` say what is odd about it, and harmless to
-    nginx.
+    ``key_type`` is RSA, ECDSA or EdDSA; ``not_after`` is in seconds since 1970. ``remarks`` say
+    what is odd about it, and harmless to nginx.
     """
 
     file: SecretFile
     hostnames: tuple[str, ...]
+    key_type: str
     not_after: float
     remarks: tuple[str, ...] = ()
 

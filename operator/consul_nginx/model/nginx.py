@@ -159,10 +159,13 @@ class VirtualHost:
 
 @dataclass(frozen=True, kw_only=True)
 class CertificateSlot:
-    """What server blocks include; ``file`` None: there is none yet, and handshakes fail."""
+    """What server blocks include; without ``files`` there is none yet, and handshakes fail.
+
+    With several, for the same names, it depends on the client's abilities which one is shown.
+    """
 
     id: str
-    file: SecretFile | None
+    files: tuple[SecretFile, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,11 +31,12 @@ def certificate_file(identity: str) -> str:
 
 def certificate(slot: CertificateSlot, *, layout: Layout) -> str:
     """The file itself, of one certificate or of none."""
-    if slot.file is None:
-        return NO_CERTIFICATE
-    path = tokens.pod_path(layout.secrets / slot.file.name)
-    names = ("ssl_certificate", "ssl_certificate_key")
-    return "".join(f"{directive(name, path)}\n" for name in names)
+    lines = [
+        directive(name, tokens.pod_path(layout.secrets / file.name))
+        for file in slot.files
+        for name in ("ssl_certificate", "ssl_certificate_key")
+    ]
+    return "".join(f"{line}\n" for line in lines) or NO_CERTIFICATE
 
 
 def showing(identity: str | None) -> Iterator[Token]:

@@ -84,7 +84,7 @@ def render(
     }
     files |= {users_file(slot.id): users(slot, layout=layout) for slot in configuration.users}
     needed = (
-        *(slot.file for slot in configuration.certificates),
+        *(file for slot in configuration.certificates for file in slot.files),
         *(slot.file for slot in configuration.users),
     )
     return Bundle.of(files, secrets=(file for file in needed if file is not None))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from consul_nginx.model.authorities import authorities_id
@@ -12,7 +12,6 @@ from consul_nginx.model.kubernetes import LoadBalancer
 from consul_nginx.model.names import HOSTNAME, MAX_HOSTNAME
 from consul_nginx.model.nginx import CertificateSlot, Termination
 from consul_nginx.model.tls import ListenerTls, TlsMode
-from consul_nginx.plan.certificates import secrets_of
 
 Target = TypeVar("Target")
 
@@ -20,28 +19,50 @@ Target = TypeVar("Target")
 def certificate_slots(
     *, load_balancer: LoadBalancer, usable: Mapping[str, Certificate]
 ) -> tuple[CertificateSlot, ...]:
-    """One for each Secret that listeners name, in the order of their ids."""
+    """One for each group of Secrets that listeners show together, in the order of their ids."""
+    groups = {
+        group
+        for listener in load_balancer.listeners
+        if listener.tls is not None
+        for group in certificate_groups(listener.tls, usable=usable)
+    }
     slots = (
         CertificateSlot(
-            id=certificate_id(secret), file=usable[secret].file if secret in usable else None
+            id=certificate_id(group),
+            files=tuple(usable[secret].file for secret in group if secret in usable),
         )
-        for secret in secrets_of(load_balancer)
+        for group in groups
     )
     return tuple(sorted(slots, key=lambda slot: slot.id))
 
 
-def certificate_id(secret: str) -> str:
-    """Name of a certificate's file in the bundle: it stays when the Secret's content changes."""
-    return hashlib.sha256(secret.encode()).hexdigest()[:16]
+def certificate_groups(
+    tls: ListenerTls, *, usable: Mapping[str, Certificate]
+) -> list[tuple[str, ...]]:
+    """A listener's Secrets, in their order; those for the same names, with keys of different types,
+    are one group: nginx shows each client the one that it can verify.
+    """
+    groups: dict[str, list[str]] = {}
+    for secret in tls.secrets:
+        leader = next((one for one in groups if _go_with(groups[one], secret, usable)), None)
+        groups.setdefault(leader or secret, []).append(secret)
+    return [tuple(group) for group in groups.values()]
 
 
-def termination(tls: ListenerTls | None) -> Termination | None:
+def certificate_id(group: Iterable[str]) -> str:
+    """Name of a group's file in the bundle: it stays when the content of Secrets changes."""
+    return hashlib.sha256("\0".join(group).encode()).hexdigest()[:16]
+
+
+def termination(
+    tls: ListenerTls | None, *, usable: Mapping[str, Certificate]
+) -> Termination | None:
     """What nginx answers handshakes with; None where it answers none."""
     if tls is None or tls.mode is TlsMode.PASSTHROUGH:
         return None
     return Termination(
         minimum=tls.minimum,
-        certificate=certificate_id(tls.secrets[0]),
+        certificate=certificate_id(certificate_groups(tls, usable=usable)[0]),
         client_authorities=authorities_id(tls.client_authorities)
         if tls.client_authorities
         else None,
@@ -57,7 +78,9 @@ def shown_for(
     """
     if tls is None or tls.mode is TlsMode.PASSTHROUGH:
         return None
-    return certificate_id(_chosen(hostname, secrets=tls.secrets, usable=usable))
+    chosen = _chosen(hostname, secrets=tls.secrets, usable=usable)
+    groups = certificate_groups(tls, usable=usable)
+    return next(certificate_id(group) for group in groups if chosen in group)
 
 
 def with_names_of_certificates(
@@ -79,7 +102,7 @@ def with_names_of_certificates(
         for name in usable[secret].hostnames
         if name not in hosts
         and _is_hostname(name.removeprefix("*."))
-        and shown_for(name, tls=tls, usable=usable) != certificate_id(tls.secrets[0])
+        and shown_for(name, tls=tls, usable=usable) != shown_for(None, tls=tls, usable=usable)
     ]
     targets = {name: _taken_by(name, hosts) for name in named}
     return {**hosts, **{name: hosts[key] for name, key in targets.items() if key in hosts}}
@@ -88,6 +111,17 @@ def with_names_of_certificates(
 def reads_sni(tls: ListenerTls | None) -> bool:
     """Whether names are read from handshakes that backends answer."""
     return tls is not None and tls.mode is TlsMode.PASSTHROUGH
+
+
+def _go_with(group: Sequence[str], secret: str, usable: Mapping[str, Certificate]) -> bool:
+    """Whether a Secret's certificate is one more for the same names."""
+    known = [usable[one] for one in group if one in usable]
+    if not known or secret not in usable:
+        return False
+    one_more = usable[secret]
+    return one_more.hostnames == known[0].hostnames and all(
+        one_more.key_type != other.key_type for other in known
+    )
 
 
 def _is_hostname(name: str) -> bool:

@@ -333,7 +333,7 @@ def _made(
             )
             for hostname, routes in sorted(hosts.items(), key=lambda item: item[0] or "")
         ),
-        tls=termination(listener.tls),
+        tls=termination(listener.tls, usable=certificates),
         http2=listener.http2,
         https_redirect=listener.https_redirect,
         client_address=listener.client_address,
@@ -403,7 +403,7 @@ def _stream_listener(
             )
             for hostname, server in sorted(servers.items(), key=lambda item: item[0] or "")
         ),
-        tls=termination(listener.tls),
+        tls=termination(listener.tls, usable=certificates),
         reads_sni=reads_sni(listener.tls),
         client_address=listener.client_address,
         access_log=listener.access_log,

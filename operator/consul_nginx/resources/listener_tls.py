@@ -84,7 +84,8 @@ class Tls(SpecModel):
             description=(
                 "Secrets of type kubernetes.io/tls in this namespace, which the chart's "
                 "secrets.namespaces has to name. Each host name gets the first one whose "
-                "certificate is for it, every other name the first of all."
+                "certificate is for it, every other name the first of all. Of the same names, an "
+                "RSA and an ECDSA certificate are shown both, to each client what it can verify."
             ),
             json_schema_extra={
                 "x-kubernetes-list-type": "map",

@@ -91,6 +91,7 @@ def _parsed(raw: Mapping[str, Any]) -> Certificate:
             secret=raw["metadata"]["name"], kind=SecretKind.TLS, sha256=sha256_of(content)
         ),
         hostnames=_hostnames(leaf),
+        key_type=_key_type(leaf),
         not_after=leaf.not_valid_after_utc.timestamp(),
         remarks=tuple(_remarks(chain)),
     )
@@ -153,6 +154,17 @@ def _refuse_weak(certificate: x509.Certificate) -> None:
     if not is_root and isinstance(certificate.signature_hash_algorithm, _BROKEN):
         name = certificate.signature_hash_algorithm.name
         raise TlsSecretError(f"tls.crt: signed with {name}, which clients and nginx refuse")
+
+
+def _key_type(leaf: x509.Certificate) -> str:
+    """One that was not refused; nginx shows one certificate of each type for a name."""
+    match leaf.public_key():
+        case rsa.RSAPublicKey():
+            return "RSA"
+        case ec.EllipticCurvePublicKey():
+            return "ECDSA"
+        case _:
+            return "EdDSA"
 
 
 def _hostnames(leaf: x509.Certificate) -> tuple[str, ...]:
