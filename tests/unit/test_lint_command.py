@@ -301,3 +301,24 @@ def test_examples_are_accepted(example, repository, tmp_path):
     path = str(repository / "examples" / example)
     done = CliRunner().invoke(main, ["lint", "-f", path, "--policy-file", str(policy)])
     assert done.exit_code == 0, done.output
+
+
+def test_users_that_nginx_could_not_use_are_rejected_by_line_and_others_are_not_looked_at(lint):
+    users = """
+        kind: Secret
+        metadata: {{name: {name}, namespace: shop}}
+        stringData: {{auth: "alice:geheim"}}
+    """
+    done = lint(
+        LOAD_BALANCER,
+        mapping(spec="basicAuth: {secretRef: {name: admins}}"),
+        users.format(name="admins"),
+        users.format(name="others"),
+    )
+    assert done.exit_code == 2
+    [rejected] = [item for item in json.loads(done.stdout) if item["kind"] == "Secret"]
+    assert rejected["name"] == "admins"
+    assert rejected["reason"] == "InvalidSecretRef"
+    assert rejected["message"].startswith("auth, line 1: its hash is of a kind that is not taken")
+    assert done.stderr == "skipped: 1 Secret\n"
+    assert "geheim" not in done.output
