@@ -147,7 +147,7 @@ def _unsalted(_: str) -> str | None:
 
 
 def _damaged() -> str:
-    return f"its hash is not whole; {WAY_OUT}"
+    return f"its hash is not whole, or its salt too short; {WAY_OUT}"
 
 
 _KINDS: Mapping[str, Callable[[str], str | None]] = {
