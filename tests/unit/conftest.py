@@ -6,9 +6,14 @@ import ssl
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from crashes import crashes, no_crashes  # noqa: F401 - pytest finds them here
 from unit.certificates import home_made_ca
+
+# No test has a limit of time, and Hypothesis' own of 200 ms is one.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")
