@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from aiohttp import web
 from consul.base import CB
@@ -16,11 +18,18 @@ from consul_nginx.model.consul import NO_POD, Health, PodMark, ServiceQuery
 @pytest.fixture
 async def server():
     """An HTTP server that answers what the test says, and remembers what it was asked."""
-    state = {"status": 200, "body": "[]", "headers": {"X-Consul-Index": "7"}, "asked": []}
+    state = {
+        "status": 200,
+        "statuses": {},
+        "body": "[]",
+        "headers": {"X-Consul-Index": "7"},
+        "asked": [],
+    }
 
     async def answer(request):
         state["asked"].append(request)
-        return web.Response(status=state["status"], text=state["body"], headers=state["headers"])
+        status = state["statuses"].get(request.path, state["status"])
+        return web.Response(status=status, text=state["body"], headers=state["headers"])
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
@@ -48,6 +57,27 @@ async def test_all_tags_and_the_datacenter_are_asked_for(server):
     asked = server["asked"][0].query
     assert asked.getall("tag") == ["a", "b=c&d"]
     assert (asked["dc"], asked["index"]) == ("dc2", "7")
+
+
+@pytest.mark.parametrize(("located", "order"), [(200, ["b", "a"]), (404, ["a", "b"])])
+async def test_whether_the_node_has_a_place_is_asked_first_and_all_of_it_every_minute(
+    server, located, order
+):
+    def entry(name):
+        service = {"ID": name, "Address": "10.0.0.1", "Port": 80}
+        return {"Node": {"Node": name}, "Service": service, "Checks": []}
+
+    server["body"] = json.dumps([entry("b"), entry("a")])
+    server["statuses"] = {"/v1/coordinate/node/home": located}
+    async with PooledTransport(address=server["url"]) as transport:
+        query = ServiceQuery(service="web", near="home", datacenter="dc2")
+        answer = await ConsulClient(http=transport).service(query=query, index=7)
+    assert [item.id for item in answer.instances] == order
+    assert answer.nearest_first is (located == 200)
+    place, question = server["asked"]
+    assert (place.path, dict(place.query)) == ("/v1/coordinate/node/home", {"dc": "dc2"})
+    assert question.path == "/v1/health/service/web"
+    assert dict(question.query) == {"near": "home", "dc": "dc2", "index": "7", "wait": "60s"}
 
 
 @pytest.mark.parametrize("index", [0, 7])

@@ -53,14 +53,15 @@ class Api:
         *,
         params: Sequence[tuple[str, str]] = (),
         index: int = 0,
+        wait: int = WAIT_S,
     ) -> Any:
         """What ``read`` makes of the answer to ``path``, after ``/v1/``.
 
-        With ``index`` > 0 Consul answers once it moved on from there.
+        With ``index`` > 0 Consul answers once it moved on from there, or after ``wait`` seconds.
         """
         asked = [*params, *self._datacenter()]
         if index:
-            asked += [("index", str(index)), ("wait", f"{WAIT_S}s")]
+            asked += [("index", str(index)), ("wait", f"{wait}s")]
         return await self.http.get(
             read,
             path=f"/v1/{path}",

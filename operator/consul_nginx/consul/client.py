@@ -11,13 +11,16 @@ from typing import Any
 
 from consul.base import Consul, Response
 
-from consul_nginx.consul.api import Api, index_of, not_consuls, stated_index
+from consul_nginx.consul.api import WAIT_S, Api, index_of, not_consuls, stated_index
 from consul_nginx.consul.errors import ConsulRefused
 from consul_nginx.consul.health import parse_instances
 from consul_nginx.consul.questions import asked, value_of
 from consul_nginx.consul.transport import Callback, PooledTransport, path_segment
 from consul_nginx.model.consul import Instance, ServiceQuery
 from consul_nginx.model.facts import Question, Value
+
+# Coordinates wake nobody: who is near, and whether that can be told, is asked again that often.
+NEAR_WAIT_S = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,15 +68,16 @@ class ConsulClient(Consul):  # type: ignore[misc] # python-consul2 has no types
         params += [("filter", query.filter)] if query.filter else []
         params += [("ns", query.namespace)] if query.namespace else []
         params += [("partition", query.partition)] if query.partition else []
+        # First: the order of an answer without news is that of the moment it was asked for.
+        located = bool(query.near) and await self._is_located(query)
         answer: Answer = await self._read(
-            partial(_answer, nearest_first=bool(query.near)),
+            partial(_answer, nearest_first=located),
             place=f"health/service/{path_segment(query.service)}",
             params=params,
             datacenter=query.datacenter,
             index=index,
+            wait=NEAR_WAIT_S if query.near else WAIT_S,
         )
-        if query.near and not await self._is_located(query):
-            return replace(answer, instances=tuple(sorted(answer.instances)), nearest_first=False)
         return answer
 
     async def _is_located(self, query: ServiceQuery) -> bool:
@@ -139,10 +143,11 @@ class ConsulClient(Consul):  # type: ignore[misc] # python-consul2 has no types
         params: list[tuple[str, str]],
         datacenter: str,
         index: int,
+        wait: int = WAIT_S,
     ) -> Any:
         """Read ``place``, in the client's own datacenter when none is named."""
         api = replace(self._api, datacenter=datacenter) if datacenter else self._api
-        return await api.ask(callback, place, params=params, index=index)
+        return await api.ask(callback, place, params=params, index=index, wait=wait)
 
 
 # Conditions that nothing fulfils: only the index is of interest.

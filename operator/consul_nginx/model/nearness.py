@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from consul_nginx.model.consul import Identity, Instance
 
-# Blocking queries are answered every 320 s at least: within this time there are two answers.
+# Consul is asked once a minute (``consul/client.py``), and may answer with the order of the last.
 SETTLING_S = 600.0
 
 Places = Mapping[Identity, float]
