@@ -55,19 +55,32 @@ def locations(routes: Sequence[Route]) -> tuple[Location, ...]:
     )
     return (
         *(
-            _location(Path(type=PathType.EXACT, value=path), host.with_path(path))
+            _location(
+                Path(type=PathType.EXACT, value=path),
+                host.with_path(path),
+                first=host.exact.get(path) or (() if host.expressions else host.prefixes[path]),
+            )
             for path in sorted(host.exact.keys() | (host.prefixes.keys() - {"/"}))
         ),
         *(
-            _location(found[0].path, host.with_expression(expression))
+            _location(found[0].path, host.with_expression(expression), first=found)
             for expression, found in host.expressions.items()
         ),
-        *(_location(found[0].path, host.below(prefix)) for prefix, found in host.prefixes.items()),
+        *(
+            _location(found[0].path, host.below(prefix), first=found)
+            for prefix, found in host.prefixes.items()
+        ),
     )
 
 
-def _location(path: Path, candidates: Iterable[Candidate]) -> Location:
-    """With those up to the first that leaves no request over."""
+def _location(path: Path, candidates: Iterable[Candidate], *, first: Sequence[Route]) -> Location:
+    """With those up to the first that leaves no request over.
+
+    ``first`` of them, where that is known: most locations have one route, and thousands of them
+    are made.
+    """
+    if first and first[0].match.is_any:
+        return Location(path, first[0])
     found: list[Candidate] = []
     for candidate in candidates:
         if candidate.takes_all and not found:
