@@ -209,7 +209,7 @@ def test_the_queries_of_the_documentation_are_queries_of_metrics_that_exist(
     page = (REPOSITORY / "docs/reference/metrics.md").read_text(encoding="utf-8")
     [block] = re.findall(r"```promql\n(.*?)```", text, flags=re.DOTALL)
     queries = block.strip().split("\n\n")
-    assert len(queries) == 9
+    assert len(queries) == 10
     for query in queries:
         prom.values(query)
         names = re.findall(r"consul_nginx_\w+|leader_election_\w+", query)

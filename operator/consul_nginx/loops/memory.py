@@ -90,7 +90,6 @@ class Memory:
             load_balancer=load_balancer, data=fit.data, resource_version=before.resource_version
         )
         known = replace(_usable(state), owner=uid, left_out=fit.left_out)
-        self._forgotten.discard(ref)
         try:
             raw = await self._kube.write(CONFIG_MAP, body)
         except KubeConflict:
@@ -103,6 +102,7 @@ class Memory:
         else:
             version = raw["metadata"]["resourceVersion"]
             self._known[ref] = replace(known, resource_version=version)
+            self._forgotten.discard(ref)
 
     def trouble(self, ref: ObjectRef) -> Remembered | None:
         """What is remembered, when an operator that starts now would not find all of it."""
