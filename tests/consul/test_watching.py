@@ -167,3 +167,29 @@ async def test_elections_and_a_lost_quorum_take_nobody_out(servers):
         assert {len(seen.instances or ()) for seen in watch.seen[from_here:]} == {2}
         forget(servers.at(watcher), "elected", "a")
         await watch.until(lambda seen: len(seen.instances or ()) == 1)
+
+
+async def test_what_community_edition_refuses_has_no_instances_and_the_others_are_served(consul):
+    """A mapping that asks for a namespace beside a backend that is there."""
+    lone = {"ID": "lone-1", "Name": "lone", "Address": "10.0.0.1", "Port": 80}
+    consul.ask("agent/service/register", lone)
+    fine = ServiceQuery(service="lone")
+    refused = ServiceQuery(service="lone", namespace="shop")
+    wrong = ServiceQuery(service="lone", filter="Service.Nothing == 1")
+    queries = [fine, refused, wrong]
+    async with PooledTransport(address=consul.url) as http:
+        catalog = Catalog(reader=ConsulClient(http=http), changed=lambda _: None)
+        catalog.watch_only(queries)
+        await catalog.heard(queries, patience=PATIENCE_S)
+        seen = [catalog.snapshot()[query] for query in queries]
+        await catalog.close()
+    assert [item.refused for item in seen] == [False, True, True]
+    decision = decide(policy=HealthPolicy(), observations=seen, weights=[1, 1, 1], now=time.time())
+    assert decision.outcome is Outcome.HEALTHY
+    assert [[one.address for one in item.endpoints] for item in decision.selections] == [
+        ["10.0.0.1"],
+        [],
+        [],
+    ]
+    decision = decide(policy=HealthPolicy(), observations=seen[1:], weights=[1, 1], now=time.time())
+    assert decision.outcome is Outcome.UNKNOWN, "nginx keeps what it has"
