@@ -125,10 +125,21 @@ def tree(files: Mapping[str, str]) -> Counter[tuple[str, int]] | None:
     Servers of upstreams, which may come and go, are looked at instead. Authorities are certificates
     and not directives.
     """
-    found = [directives(text) for name, text in files.items() if not name.startswith("authority-")]
-    if any(item is None for item in found):
-        return None
-    return sum((item for item in found if item is not None), Counter())
+    return together(
+        tuple(text for name, text in files.items() if not name.startswith("authority-"))
+    )
+
+
+@lru_cache(maxsize=1000)
+def together(texts: tuple[str, ...]) -> Counter[tuple[str, int]] | None:
+    """Directives of several files; not to be changed, as others get the same."""
+    total: Counter[tuple[str, int]] = Counter()
+    for text in texts:
+        found = directives(text)
+        if found is None:
+            return None
+        total.update(found)
+    return total
 
 
 @lru_cache(maxsize=100)
