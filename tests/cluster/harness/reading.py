@@ -27,6 +27,7 @@ _RIGHTS = "/apis/rbac.authorization.k8s.io/v1"
 _KINDS = {
     "configmap": ("/api/v1", "configmaps"),
     "deployment": ("/apis/apps/v1", "deployments"),
+    "namespace": ("/api/v1", "namespaces"),
     "nlb": (_OURS, "loadbalancers"),
     "node": ("/api/v1", "nodes"),
     "pod": ("/api/v1", "pods"),
@@ -37,11 +38,12 @@ _KINDS = {
     "serviceaccount": ("/api/v1", "serviceaccounts"),
     "smap": (_OURS, "servicemappings"),
 }
+_DRY_RUN = {"dryRun": "All", "fieldManager": "test", "force": "true", "fieldValidation": "Strict"}
 _TIMEOUT_S = 30.0
 
 
 class Reader:
-    """GET as administrator; what can't be read is a ``HarnessError``, as with kubectl."""
+    """Asks as administrator; what can't be read is a ``HarnessError``, as with kubectl."""
 
     def __init__(self, kubeconfig: Path) -> None:
         described = json.loads(kubeconfig.read_text())
@@ -67,25 +69,40 @@ class Reader:
         found: list[dict[str, Any]] = self._get(f"{_path(kind, namespace)}?{query}")["items"]
         return found
 
+    def refusal(self, kind: str, raw: dict[str, Any]) -> str:
+        """Why the API server would not take an object; empty when it would, and nothing is written.
+
+        As ``kubectl apply --server-side --dry-run=server --validate=strict`` asks it.
+        """
+        metadata = raw["metadata"]
+        path = f"{_path(kind, metadata['namespace'])}/{metadata['name']}?{urlencode(_DRY_RUN)}"
+        status, text = self._ask("PATCH", path, body=raw)
+        return "" if status < 300 else str(json.loads(text)["message"])
+
     def _get(self, path: str) -> dict[str, Any]:
-        with self._lock:
-            try:
-                status, text = self._ask(path)
-            except (OSError, HTTPException):
-                # The API server may have closed what was not used for a while: once more, anew.
-                self._connection.close()
-                try:
-                    status, text = self._ask(path)
-                except (OSError, HTTPException) as error:
-                    self._connection.close()
-                    raise HarnessError(f"GET {path}: {error!r}") from error
+        status, text = self._ask("GET", path)
         if status != 200:
             raise HarnessError(f"GET {path}: {status} {text[:500].decode(errors='replace')}")
         found: dict[str, Any] = json.loads(text)
         return found
 
-    def _ask(self, path: str) -> tuple[int, bytes]:
-        self._connection.request("GET", path, headers={"Accept": "application/json"})
+    def _ask(self, method: str, path: str, *, body: Any = None) -> tuple[int, bytes]:
+        data = None if body is None else json.dumps(body).encode()
+        with self._lock:
+            try:
+                return self._send(method, path, data)
+            except (OSError, HTTPException):
+                # The API server may have closed what was not used for a while: once more, anew.
+                self._connection.close()
+                try:
+                    return self._send(method, path, data)
+                except (OSError, HTTPException) as error:
+                    self._connection.close()
+                    raise HarnessError(f"{method} {path}: {error!r}") from error
+
+    def _send(self, method: str, path: str, data: bytes | None) -> tuple[int, bytes]:
+        headers = {"Accept": "application/json", "Content-Type": "application/apply-patch+yaml"}
+        self._connection.request(method, path, body=data, headers=headers)
         with self._connection.getresponse() as answer:
             return answer.status, answer.read()
 
