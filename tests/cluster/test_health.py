@@ -41,6 +41,8 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
+# nginx opens as many connections as there are requests at once; 5 is what waits else.
+ThreadingHTTPServer.request_queue_size = 128
 ThreadingHTTPServer(("", {PORT}), Handler).serve_forever()
 """
 
@@ -62,25 +64,37 @@ def pod_spec() -> dict[str, Any]:
     }
 
 
-def run_pod(found: Tenant, name: str, *, node: Node, service: str | None) -> str:
-    """Run a pod on a node, registered if it has a service; returns its address once it is ready."""
+def run_pods(found: Tenant, *names: str, node: Node, service: str | None) -> list[str]:
+    """Run pods on a node, registered if they have a service; returns their addresses once ready."""
     annotations = {} if service is None else {"SERVICE_NAME": service}
-    metadata = {"name": name, "namespace": found.namespace, "annotations": annotations}
     spec = {**pod_spec(), "nodeName": node.name}
-    body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
-    found.cluster.kubectl.apply([body])
-    found.wait_true(f"pod/{name}", "Ready")
-    return str(found.get("pod", name)["status"]["podIP"])
+    found.cluster.kubectl.apply(
+        [
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {
+                    "name": name,
+                    "namespace": found.namespace,
+                    "annotations": annotations,
+                },
+                "spec": spec,
+            }
+            for name in names
+        ]
+    )
+    for name in names:
+        found.wait_true(f"pod/{name}", "Ready")
+    return [str(found.get("pod", name)["status"]["podIP"]) for name in names]
 
 
 @contextmanager
 def edge(cluster: Cluster, namespace: str) -> Iterator[Tenant]:
-    """A LoadBalancer in a namespace of its own."""
+    """A LoadBalancer in a namespace of its own; ``wait_healthy`` waits for its pod, too."""
     with tenant(cluster=cluster, namespace=namespace) as found:
         found.load_balancer(
             "edge", listeners=[{"name": "http", "port": 80}], deployment={"replicas": 1}
         )
-        found.wait_true("nlb/edge", "Ready")
         yield found
 
 
@@ -110,6 +124,7 @@ def wait_healthy(found: Tenant, summary: str) -> None:
 
     wait_for(told, what=f"app has {summary} healthy instances")
     found.wait_condition("smap/app", "Programmed", "Programmed")
+    found.wait_true("nlb/edge", "Ready")
 
 
 def holds_instances(found: Tenant) -> bool:
@@ -182,8 +197,7 @@ def test_a_pod_with_the_address_of_one_that_is_gone_gets_none_of_its_requests(
         edge(cluster, f"reuse-{case}") as found,
         tenant(cluster=cluster, namespace=f"stranger-{case}") as stranger,
     ):
-        old = run_pod(found, "old", node=node, service=SERVICE)
-        run_pod(found, "stays", node=node, service=SERVICE)
+        old, _ = run_pods(found, "old", "stays", node=node, service=SERVICE)
         map_service(found, health={"onEmpty": "KeepLast"})
         wait_healthy(found, "2/2")
         away = cut_off(cluster) if case == "silent" else consul_gone(cluster, release, found)
@@ -192,7 +206,7 @@ def test_a_pod_with_the_address_of_one_that_is_gone_gets_none_of_its_requests(
             with away:
                 found.kubectl("delete", "pod", "old", "--force", "--grace-period=0")
                 give_next(node, old)
-                assert run_pod(stranger, "stranger", node=node, service=None) == old
+                assert run_pods(stranger, "stranger", node=node, service=None) == [old]
                 answers_after(sent, 500)
                 assert sent.pods_since(sent.elapsed() - 1.0) == {"stays"}
                 if case == "restarted":
@@ -233,7 +247,7 @@ def two_instances(found: Tenant) -> Iterator[Registered]:
     """Pods ``one`` and ``two``, which only the test registers, both passing."""
     node = found.cluster.nodes[0]
     names = ("one", "two")
-    addresses = {name: run_pod(found, name, node=node, service=None) for name in names}
+    addresses = dict(zip(names, run_pods(found, *names, node=node, service=None), strict=True))
     registered = Registered(found.cluster.consul_address, addresses)
     try:
         for name in names:
@@ -300,7 +314,7 @@ def test_an_instance_that_flaps_rests_before_it_is_served_again(cluster: Cluster
 
 def test_a_fallback_is_served_while_too_few_are_healthy(cluster: Cluster, release: Release):
     with edge(cluster, "fallback") as found, two_instances(found) as registered:
-        other = run_pod(found, "other", node=cluster.nodes[0], service=None)
+        [other] = run_pods(found, "other", node=cluster.nodes[0], service=None)
         map_service(found, health={"minHealthy": 2}, fallback=[{"address": other, "port": PORT}])
         wait_healthy(found, "2/2")
         address = address_of(found)

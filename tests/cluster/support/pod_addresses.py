@@ -15,7 +15,11 @@ _RESERVED = "/run/cni/pods"
 
 
 def give_next(node: Node, address: str) -> None:
-    """Wait until no pod of ``node`` has ``address`` any more, and have the next one get it."""
+    """Wait until no pod of ``node`` has ``address`` any more, and have the next one get it.
+
+    The node forgets where the old one was: else nobody there, the kubelet's probes included, finds
+    the new one for up to a minute.
+    """
 
     def is_free() -> bool:
         found = run([*node.entering(), "test", "-e", f"{_RESERVED}/{address}"], check=False)
@@ -25,3 +29,4 @@ def give_next(node: Node, address: str) -> None:
     before = ipaddress.ip_address(address) - 1
     script = f"printf %s {before} > {_RESERVED}/last_reserved_ip.0"
     run([*node.entering(), "sh", "-c", script])
+    run([*node.entering(), "ip", "neighbour", "flush", "to", address])

@@ -88,14 +88,22 @@ class Tenant:
 
 @contextmanager
 def tenant(*, cluster: Cluster, namespace: str, **labels: str) -> Iterator[Tenant]:
-    """A namespace while the context lasts; it is about to be gone afterwards."""
+    """A namespace while the context lasts; afterwards it goes, and nobody waits for that."""
     metadata = {"name": namespace, "labels": labels}
+    wait_for(
+        lambda: not _is_leaving(cluster, namespace),
+        what=f"the {namespace} of an earlier run is gone",
+        seconds=90,
+    )
     cluster.kubectl.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}])
     found = Tenant(cluster=cluster, namespace=namespace)
     try:
         yield found
     finally:
-        # A namespace with pods looks after them only when half of their grace period is over.
-        found.kubectl("delete", "nlb,pods", "--all", "--now")
-        wait_for(lambda: not found.names("pods"), what=f"no pod is left in {namespace}")
+        found.kubectl("delete", "nlb,pods", "--all", "--now", "--wait=false")
         cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+def _is_leaving(cluster: Cluster, namespace: str) -> bool:
+    found = cluster.read.all("namespace", fields=f"metadata.name={namespace}")
+    return any("deletionTimestamp" in item["metadata"] for item in found)
