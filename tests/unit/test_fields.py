@@ -20,11 +20,11 @@ ELSEWHERE = {
     "LoadBalancer.paused": "cluster/test_hand_edits.py::"
     "test_while_paused_hand_edits_stay_and_changes_wait",
     # A snapshot has one Consul: there is no other to ask in a golden folder.
-    "LoadBalancer.consul.address": "cluster/test_tenancy.py::"
+    "LoadBalancer.consul.address": "cluster/permitted/test_tenancy.py::"
     "test_each_consul_gets_the_token_that_is_meant_for_it_and_no_other",
-    "LoadBalancer.consul.tokenSecretRef.name": "cluster/test_tenancy.py::"
+    "LoadBalancer.consul.tokenSecretRef.name": "cluster/permitted/test_tenancy.py::"
     "test_each_consul_gets_the_token_that_is_meant_for_it_and_no_other",
-    "LoadBalancer.consul.tokenSecretRef.key": "cluster/test_tenancy.py::"
+    "LoadBalancer.consul.tokenSecretRef.key": "cluster/permitted/test_tenancy.py::"
     "test_each_consul_gets_the_token_that_is_meant_for_it_and_no_other",
     # Of Consul Enterprise, which no test has: they get to Consul, which refuses them in words.
     **{

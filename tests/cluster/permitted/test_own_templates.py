@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cluster.harness.cluster import Cluster
+    from cluster.permitted.conftest import Permitted
     from cluster.support.release import Release
     from cluster.support.shop import Shop
 
@@ -82,27 +83,16 @@ def apply(found: Tenant, **listener: object) -> None:
 
 
 @pytest.fixture(scope="module")
-def own(cluster: Cluster, release: Release, installed_shop: Shop) -> Iterator[Own]:
-    """The policy allows it while the tests run; nginx answers by the template."""
-    path = "{.items[0].status.addresses[?(@.type=='InternalIP')].address}"
-    address = cluster.kubectl("get", "nodes", "-o", f"jsonpath={path}").strip()
+def own(cluster: Cluster, permitted: Permitted) -> Iterator[Own]:
+    """nginx answers by the template, which the policy allows."""
     with tenant(cluster=cluster, namespace="own") as found:
-        try:
-            release.install(
-                **{
-                    "policy.templates[0].namespaces": "{own}",
-                    "policy.templates[0].kvPrefixes[0]": "own/",
-                }
-            )
-            made = Own(tenant=found, agent=f"http://{address}:8500")
-            made.template(TEMPLATE, **{LABEL: "true"})
-            apply(found)
-            found.wait_true("nlb/own", "Ready", seconds=90)
-            made.wait_says("VERSION none")
-            yield made
-            agent_request(made.agent, "DELETE", "/v1/kv/own/?recurse")
-        finally:
-            release.install()
+        made = Own(tenant=found, agent=permitted.agent)
+        made.template(TEMPLATE, **{LABEL: "true"})
+        apply(found)
+        found.wait_true("nlb/own", "Ready", seconds=90)
+        made.wait_says("VERSION none")
+        yield made
+        agent_request(made.agent, "DELETE", "/v1/kv/own/?recurse")
 
 
 @pytest.fixture

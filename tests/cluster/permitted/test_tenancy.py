@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cluster.support.consul_stand_in import StandIn, stand_in
 from cluster.support.release import NAMESPACE as OPERATOR_NAMESPACE
 from cluster.support.shop import APP, group_of
 from cluster.support.tenant import Tenant, tenant
@@ -19,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cluster.harness.cluster import Cluster
+    from cluster.permitted.conftest import Permitted
     from cluster.support.release import Release
     from cluster.support.shop import Shop
 
 SOON_S = 10.0
 # A Consul that refuses, and a Secret that is missing, are tried again every 30 s.
 HEALED_S = 35.0
-OPERATOR_TOKEN = "operators-own-token"
 NOT_ALLOWED = "http://consul.evil.example:8500"
 KINDS = ("nlb", "smap")
 LISTENERS = [{"name": "http", "port": 80}, {"name": "thrift", "protocol": "TCP", "port": 25000}]
@@ -33,56 +32,19 @@ LISTENERS = [{"name": "http", "port": 80}, {"name": "thrift", "protocol": "TCP",
 
 @dataclass(frozen=True, kw_only=True)
 class Tenants:
-    """Two tenants, the Consuls that they may name, and an agent of the real one."""
+    """Three tenants, and the Consuls that they may name."""
 
     apple: Tenant
     berry: Tenant
-    with_token: StandIn
-    without_token: StandIn
-    agent: str
+    plum: Tenant
+    consuls: Permitted
 
 
 @pytest.fixture(scope="module")
-def tenants(cluster: Cluster, release: Release, installed_shop: Shop) -> Iterator[Tenants]:
-    """The operator has a policy and a token while the tests run."""
-    path = "{.items[0].status.addresses[?(@.type=='InternalIP')].address}"
-    agent = f"http://{cluster.kubectl('get', 'nodes', '-o', f'jsonpath={path}').strip()}:8500"
-    operators = Tenant(cluster=cluster, namespace=OPERATOR_NAMESPACE)
-    with (
-        stand_in(cluster.host_ip) as with_token,
-        stand_in(cluster.host_ip) as without_token,
-        tenant(cluster=cluster, namespace="apple") as apple,
-        tenant(cluster=cluster, namespace="berry") as berry,
-    ):
-        operators.secret("test-token", token=OPERATOR_TOKEN)
-        allowed = ",".join((with_token.address, without_token.address, agent))
-        try:
-            release.install(
-                **{
-                    "consul.tokenSecret.name": "test-token",
-                    "secrets.namespaces": "{apple}",
-                    "policy.consulAddresses": f"{{{allowed}}}",
-                    "policy.mappings[0].namespaces": "{shop}",
-                    "policy.mappings[0].hostnames": "{*}",
-                    "policy.mappings[0].services": "{*}",
-                    "policy.mappings[1].namespaces": "{apple}",
-                    "policy.mappings[1].hostnames": "{*.apple.example}",
-                    "policy.mappings[1].services": f"{{{APP}}}",
-                    "policy.mappings[2].namespaces": "{berry}",
-                    "policy.mappings[2].hostnames": "{*.berry.example}",
-                    "policy.mappings[2].services": "{my-*,test-*}",
-                }
-            )
-            yield Tenants(
-                apple=apple,
-                berry=berry,
-                with_token=with_token,
-                without_token=without_token,
-                agent=agent,
-            )
-        finally:
-            release.install()
-            operators.kubectl("delete", "secret", "test-token")
+def tenants(cluster: Cluster, permitted: Permitted) -> Iterator[Tenants]:
+    """Apple and berry may map hosts of their own only."""
+    with tenant(cluster=cluster, namespace="berry") as berry:
+        yield Tenants(apple=permitted.apple, berry=berry, plum=permitted.plum, consuls=permitted)
 
 
 def map_host(found: Tenant, name: str, host: str | None, **spec: Any) -> None:
@@ -127,6 +89,37 @@ def status(address: str, host: str) -> int:
         return ask(address=address, host=host, path="/features")[0]
     except OSError:
         return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Late:
+    """What mappings said when no Secret was there, or could not be read."""
+
+    missing: dict[str, Any]
+    unreadable: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def late(tenants: Tenants) -> Late:
+    """The Secret of plum's is there a moment after Consul was to be asked; others wait for it."""
+    consul = tenants.consuls.late
+    consul.has("10.1.2.3:8080")
+    for found in (tenants.plum, tenants.berry):
+        own_consul(found, "late", address=consul.address, tokenSecretRef={"name": "late"})
+    missing, unreadable = (
+        found.wait_condition("smap/late", "ResolvedRefs", "ConsulRefused")
+        for found in (tenants.plum, tenants.berry)
+    )
+    tenants.plum.secret("late", token="at-last")
+    tenants.berry.kubectl("delete", "nlb/late", "smap/late")
+    return Late(missing=missing, unreadable=unreadable)
+
+
+def test_a_missing_secret_is_told_with_the_way_out(late: Late):
+    assert late.missing["status"] == late.unreadable["status"] == "False"
+    assert "spec.consul.tokenSecretRef: Secret plum/late does not exist" in late.missing["message"]
+    assert "spec.consul.tokenSecretRef: Secret berry/late" in late.unreadable["message"]
+    assert "the chart's secrets.namespaces has to have berry" in late.unreadable["message"]
 
 
 def test_what_scripts_wait_for(shop: Shop, tenants: Tenants, edge: str):
@@ -208,11 +201,9 @@ def test_the_policy_says_what_it_allows_and_age_does_not_help(tenants: Tenants, 
 def backends(found: Tenant, load_balancer: str) -> set[str]:
     """Addresses of the application's instances in the bundle that nginx is given."""
     name = f"endpoints-{upstream_id(group_of(APP))}.conf"
-    raw = found.kubectl("get", "configmap", f"{load_balancer}-config", "-o", "json",
-                        "--ignore-not-found")  # fmt: skip
-    if not raw:
-        return set()
-    lines = found.get("configmap", f"{load_balancer}-config")["data"].get(name, "").splitlines()
+    which = f"metadata.name={load_balancer}-config"
+    maps = found.cluster.read.all("configmap", namespace=found.namespace, fields=which)
+    lines = [line for item in maps for line in item["data"].get(name, "").splitlines()]
     return {line.split()[1].rstrip(";") for line in lines if ":8080" in line}
 
 
@@ -228,7 +219,7 @@ def test_a_consul_that_is_not_allowed_is_refused_and_never_asked(tenants: Tenant
     own_consul(tenants.apple, "evil", address=NOT_ALLOWED)
     found = tenants.apple.wait_condition("nlb/evil", "Accepted", "ConsulAddressNotAllowed")
     assert f"spec.consul.address: {NOT_ALLOWED}" in found["message"]
-    assert f"allowed: {', '.join(sorted(allowed(tenants)))}" in found["message"]
+    assert f"allowed: {', '.join(sorted(tenants.consuls.addresses()))}" in found["message"]
     assert "policy.consulAddresses" in found["message"]
     assert tenants.apple.condition("nlb", "evil", "Ready")["status"] == "False"
     assert tenants.apple.names("deployments,configmaps") == [
@@ -240,25 +231,21 @@ def test_a_consul_that_is_not_allowed_is_refused_and_never_asked(tenants: Tenant
     tenants.apple.kubectl("delete", "nlb/evil", "smap/evil")
 
 
-def allowed(tenants: Tenants) -> list[str]:
-    return [tenants.with_token.address, tenants.without_token.address, tenants.agent]
-
-
 def test_each_consul_gets_the_token_that_is_meant_for_it_and_no_other(
     release: Release, shop: Shop, tenants: Tenants
 ):
     instances = {f"{pod['status']['podIP']}:8080" for pod in shop.app_pods()}
-    for consul in (tenants.with_token, tenants.without_token):
+    for consul in (tenants.consuls.with_token, tenants.consuls.without_token):
         consul.has(*instances)
     tenants.apple.secret("mine", secret="apples-token")
     own_consul(
         tenants.apple,
         "mine",
-        address=tenants.with_token.address,
+        address=tenants.consuls.with_token.address,
         tokenSecretRef={"name": "mine", "key": "secret"},
     )
-    own_consul(tenants.apple, "plain", address=tenants.without_token.address)
-    own_consul(tenants.apple, "agent", address=tenants.agent)
+    own_consul(tenants.apple, "plain", address=tenants.consuls.without_token.address)
+    own_consul(tenants.apple, "agent", address=tenants.consuls.agent)
     for name in ("mine", "plain", "agent"):
         wait_for(
             lambda n=name: backends(tenants.apple, n) == instances,
@@ -272,14 +259,14 @@ def test_each_consul_gets_the_token_that_is_meant_for_it_and_no_other(
         )
     # A change is a second question, of the watch this time.
     some = set(sorted(instances)[:2])
-    for consul in (tenants.with_token, tenants.without_token):
+    for consul in (tenants.consuls.with_token, tenants.consuls.without_token):
         consul.has(*some)
     for name in ("mine", "plain"):
         wait_for(lambda n=name: backends(tenants.apple, n) == some, what=f"{name} follows")
     assert backends(tenants.apple, "agent") == instances
-    assert set(tenants.with_token.tokens) == {"apples-token"}
-    assert set(tenants.without_token.tokens) == {None}
-    for consul in (tenants.with_token, tenants.without_token):
+    assert set(tenants.consuls.with_token.tokens) == {"apples-token"}
+    assert set(tenants.consuls.without_token.tokens) == {None}
+    for consul in (tenants.consuls.with_token, tenants.consuls.without_token):
         assert set(consul.paths) == {f"/v1/health/service/{APP}"}
     env = release.operator_pod()["spec"]["containers"][0]["env"]
     assert "CONSUL_NGINX_CONSUL_TOKEN" in {item["name"] for item in env}, "there was one to leak"
@@ -287,37 +274,21 @@ def test_each_consul_gets_the_token_that_is_meant_for_it_and_no_other(
     tenants.apple.kubectl("delete", *(f"{kind}/{name}" for name in names for kind in KINDS))
 
 
-def test_a_missing_secret_is_told_with_the_way_out_and_heals_by_itself(tenants: Tenants):
-    consul = tenants.with_token
-    consul.has("10.1.2.3:8080")
-    ref = {"name": "late"}
-    for found in (tenants.apple, tenants.berry):
-        own_consul(found, "late", address=consul.address, tokenSecretRef=ref)
-    unreadable, missing = (
-        found.wait_condition("smap/late", "ResolvedRefs", "ConsulRefused")
-        for found in (tenants.berry, tenants.apple)
-    )
-    assert missing["status"] == unreadable["status"] == "False"
-    assert "spec.consul.tokenSecretRef: Secret apple/late does not exist" in missing["message"]
-    assert "spec.consul.tokenSecretRef: Secret berry/late" in unreadable["message"]
-    assert "the chart's secrets.namespaces has to have berry" in unreadable["message"]
-    tenants.apple.secret("late", token="at-last")
+def test_a_secret_that_was_missing_is_found_by_itself(tenants: Tenants, late: Late):
     wait_for(
-        lambda: backends(tenants.apple, "late") == {"10.1.2.3:8080"},
+        lambda: backends(tenants.plum, "late") == {"10.1.2.3:8080"},
         what="the Secret is found",
         seconds=HEALED_S,
     )
-    tenants.apple.wait_true("smap/late", "ResolvedRefs")
-    assert consul.tokens[-1] == "at-last"
-    for found in (tenants.apple, tenants.berry):
-        found.kubectl("delete", "nlb/late", "smap/late")
+    tenants.plum.wait_true("smap/late", "ResolvedRefs")
+    assert tenants.consuls.late.tokens[-1] == "at-last"
 
 
 def test_a_rejected_edit_of_a_load_balancer_leaves_the_accepted_form_alive(
     cluster: Cluster, release: Release, shop: Shop, tenants: Tenants
 ):
     consul, one, two = (
-        tenants.without_token,
+        tenants.consuls.without_token,
         *sorted(f"{pod['status']['podIP']}:8080" for pod in shop.app_pods())[:2],
     )
     consul.has(one)

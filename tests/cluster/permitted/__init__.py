@@ -1,0 +1,1 @@
+"""What the operator's owner has to permit: reading Secrets, other Consuls, mappings, templates."""
