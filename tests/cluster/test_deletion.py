@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count, dropwhile, permutations, takewhile
@@ -20,7 +19,10 @@ if TYPE_CHECKING:
     from cluster.support.release import Release
     from cluster.support.shop import Shop
 
-CHILDREN = "configmap,deployment,service,serviceaccount,role,rolebinding,pdb,pod"
+CHILDREN = (
+    "configmap", "deployment", "service", "serviceaccount", "role", "rolebinding",
+    "poddisruptionbudget", "pod",
+)  # fmt: skip
 MANIFEST = """
 apiVersion: v1
 kind: Namespace
@@ -77,9 +79,12 @@ class Doomed:
 
     def children(self) -> list[str]:
         """What the operator made, as far as it is still there."""
-        selector = "--selector=app.kubernetes.io/managed-by=consul-nginx-operator"
-        said = self.cluster.kubectl("get", CHILDREN, *self.within, selector, "-o", "json")
-        return [f"{i['kind']}/{i['metadata']['name']}" for i in json.loads(said)["items"]]
+        labels = "app.kubernetes.io/managed-by=consul-nginx-operator"
+        return [
+            f"{kind}/{item['metadata']['name']}"
+            for kind in CHILDREN
+            for item in self.cluster.read.all(kind, namespace=self.namespace, labels=labels)
+        ]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Objects as the API server has them, over one kept connection.
+"""Objects as the API server has them, and such that it is given, over one kept connection.
 
 Tests look many times a second, most of them from a loop that waits. kubectl would be a process for
 each look: a tenth of a second, half of it a processor's, which the operator then lacks.
@@ -27,6 +27,7 @@ _RIGHTS = "/apis/rbac.authorization.k8s.io/v1"
 _KINDS = {
     "configmap": ("/api/v1", "configmaps"),
     "deployment": ("/apis/apps/v1", "deployments"),
+    "lease": ("/apis/coordination.k8s.io/v1", "leases"),
     "namespace": ("/api/v1", "namespaces"),
     "nlb": (_OURS, "loadbalancers"),
     "node": ("/api/v1", "nodes"),
@@ -34,11 +35,12 @@ _KINDS = {
     "poddisruptionbudget": ("/apis/policy/v1", "poddisruptionbudgets"),
     "role": (_RIGHTS, "roles"),
     "rolebinding": (_RIGHTS, "rolebindings"),
+    "secret": ("/api/v1", "secrets"),
     "service": ("/api/v1", "services"),
     "serviceaccount": ("/api/v1", "serviceaccounts"),
     "smap": (_OURS, "servicemappings"),
 }
-_DRY_RUN = {"dryRun": "All", "fieldManager": "test", "force": "true", "fieldValidation": "Strict"}
+_AS_KUBECTL = {"fieldManager": "test-cluster", "force": "true", "fieldValidation": "Strict"}
 _TIMEOUT_S = 30.0
 
 
@@ -69,13 +71,23 @@ class Reader:
         found: list[dict[str, Any]] = self._get(f"{_path(kind, namespace)}?{query}")["items"]
         return found
 
+    def apply(self, kind: str, raw: dict[str, Any]) -> None:
+        """Apply an object on the server's side, as ``Kubectl.apply`` does."""
+        refused = self._apply(kind, raw)
+        if refused:
+            raise HarnessError(refused)
+
     def refusal(self, kind: str, raw: dict[str, Any]) -> str:
         """Why the API server would not take an object; empty when it would, and nothing is written.
 
         As ``kubectl apply --server-side --dry-run=server --validate=strict`` asks it.
         """
-        metadata = raw["metadata"]
-        path = f"{_path(kind, metadata['namespace'])}/{metadata['name']}?{urlencode(_DRY_RUN)}"
+        return self._apply(kind, raw, dryRun="All")
+
+    def _apply(self, kind: str, raw: dict[str, Any], **query: str) -> str:
+        query = {**_AS_KUBECTL, **query}
+        path = _path(kind, raw["metadata"]["namespace"])
+        path = f"{path}/{raw['metadata']['name']}?{urlencode(query)}"
         status, text = self._ask("PATCH", path, body=raw)
         return "" if status < 300 else str(json.loads(text)["message"])
 

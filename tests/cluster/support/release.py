@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -82,16 +81,15 @@ class Release:
 
     def operator_pods(self) -> list[dict[str, Any]]:
         """Operator pods that are not on their way out."""
-        words = ("get", "pods", f"--namespace={self.namespace}", "--output=json")
-        selector = f"--selector=app.kubernetes.io/name={NAME}"
-        pods = json.loads(self.cluster.kubectl(*words, selector))["items"]
+        labels = f"app.kubernetes.io/name={NAME}"
+        pods = self.cluster.read.all("pod", namespace=self.namespace, labels=labels)
         return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
     def holder(self) -> str:
         """Name of the pod that holds the Lease; empty when nobody does."""
-        words = ("get", "lease", f"--namespace={self.namespace}", self.name)
-        path = "--output=jsonpath={.spec.holderIdentity}"
-        return self.cluster.kubectl(*words, path, check=False).strip()
+        which = f"metadata.name={self.name}"
+        leases = self.cluster.read.all("lease", namespace=self.namespace, fields=which)
+        return next((item["spec"].get("holderIdentity") or "" for item in leases), "")
 
     def operator_pod(self) -> dict[str, Any]:
         """The operator pod that leads."""

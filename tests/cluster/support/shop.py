@@ -126,7 +126,11 @@ class Shop:
 
     def remove(self) -> None:
         """Delete everything, and wait until it is gone; also what no operator deregistered."""
-        self.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout=180)
+        kubectl = self.cluster.kubectl
+        kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
+        # Else the namespace looks after its pods only when half of their grace period is over.
+        kubectl("delete", "pods", "-n", NAMESPACE, "--all", "--now")
+        kubectl("wait", f"namespace/{NAMESPACE}", "--for=delete", "--timeout=120s", timeout=180)
         for service in INSTANCES:
             for instance in self.instances(service).values():
                 deregister(instance.agent, instance.id)

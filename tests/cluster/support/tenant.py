@@ -25,17 +25,18 @@ class Tenant:
 
     def load_balancer(self, name: str, **spec: Any) -> None:
         """Apply a LoadBalancer; fields that are left out are taken away."""
-        self._apply("LoadBalancer", name, spec)
+        self._apply("nlb", "LoadBalancer", name, spec)
 
     def mapping(self, name: str, **spec: Any) -> None:
         """Apply a ServiceMapping; fields that are left out are taken away."""
-        self._apply("ServiceMapping", name, spec)
+        self._apply("smap", "ServiceMapping", name, spec)
 
     def secret(self, name: str, **values: str) -> None:
         """Apply a Secret."""
         metadata = {"name": name, "namespace": self.namespace}
-        self.cluster.kubectl.apply(
-            [{"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values}]
+        self.cluster.read.apply(
+            "secret",
+            {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values},
         )
 
     def kubectl(self, *words: str) -> str:
@@ -80,10 +81,10 @@ class Tenant:
         """Wait as a user would."""
         self.kubectl("wait", what, f"--for=condition={condition}", f"--timeout={seconds}s")
 
-    def _apply(self, kind: str, name: str, spec: dict[str, Any]) -> None:
+    def _apply(self, short: str, kind: str, name: str, spec: dict[str, Any]) -> None:
         metadata = {"name": name, "namespace": self.namespace}
         body = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
-        self.cluster.kubectl.apply([body])
+        self.cluster.read.apply(short, body)
 
 
 @contextmanager
@@ -100,8 +101,9 @@ def tenant(*, cluster: Cluster, namespace: str, **labels: str) -> Iterator[Tenan
     try:
         yield found
     finally:
-        found.kubectl("delete", "nlb,pods", "--all", "--now", "--wait=false")
+        # In this order: nobody makes new pods in a namespace that goes.
         cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+        found.kubectl("delete", "nlb,pods", "--all", "--now", "--wait=false")
 
 
 def _is_leaving(cluster: Cluster, namespace: str) -> bool:
