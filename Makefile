@@ -72,11 +72,10 @@ check: venv ## format, lint, types, layers, unit tests; needs no cluster
 	@.venv/bin/pytest -q tests/unit
 
 test: venv ## everything: unit, real nginx and Consul, the cluster
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line check cluster
-	@$(MAKE) --no-print-directory nginx-binary consul-binary
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-programs test-cluster
+	@$(MAKE) --no-print-directory cluster nginx-binary consul-binary
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-cluster check test-programs
 
-# Beside each other, as both mostly wait.
+# What needs no cluster runs, one after the other, beside the tests on it, which mostly wait.
 .PHONY: test-programs test-cluster
 test-programs:
 	@.venv/bin/pytest -q tests/nginx tests/consul --durations=10
