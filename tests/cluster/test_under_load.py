@@ -11,6 +11,7 @@ import pytest
 from cluster.support.consul_api import agent_request
 from cluster.support.instances import instances
 from cluster.support.tcp_traffic import tcp_traffic
+from cluster.support.tenant import tenant
 from cluster.support.vegeta import Load, load
 from cluster.support.waiting import wait_for
 
@@ -88,31 +89,22 @@ class Sent:
 @pytest.fixture(scope="module")
 def busy(cluster: Cluster, release: Release) -> Iterator[Busy]:
     found = Busy(cluster=cluster)
-    with instances(address=cluster.host_ip, ports=PORTS):
+    level = {"pod-security.kubernetes.io/enforce": "restricted"}
+    with (
+        instances(address=cluster.host_ip, ports=PORTS),
+        tenant(cluster=cluster, namespace=NAMESPACE, **level),
+    ):
         for port in PORTS:
             body = {"ID": f"{NAME}-{port}", "Name": NAME, "Address": cluster.host_ip, "Port": port}
             agent_request(found.agent, "PUT", "/v1/agent/service/register", body)
-        cluster.kubectl.apply([_namespace(), _load_balancer(), *map(_mapping, LISTENERS)])
+        cluster.kubectl.apply([_load_balancer(), *map(_mapping, LISTENERS)])
         try:
             found.kubectl("wait", f"nlb/{NAME}", "--for=condition=Ready", "--timeout=120s")
             found.kubectl("rollout", "status", f"deployment/{NAME}", "--timeout=60s")
             yield found
         finally:
-            # In this order: a namespace is slow to go while pods in it have a grace period.
-            found.kubectl("delete", f"nlb/{NAME}", "--ignore-not-found")
-            found.kubectl("wait", "pods", "--all", "--for=delete", "--timeout=60s")
-            found.kubectl("delete", f"namespace/{NAMESPACE}")
             for port in PORTS:
                 agent_request(found.agent, "PUT", f"/v1/agent/service/deregister/{NAME}-{port}")
-
-
-def _namespace() -> dict[str, Any]:
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    return {
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {"name": NAMESPACE, "labels": labels},
-    }
 
 
 def _load_balancer() -> dict[str, Any]:
@@ -158,7 +150,7 @@ def test_replacing_scaling_and_upgrading_lose_nothing(busy: Busy, release: Relea
         release.install(**{"podAnnotations.version": "under-load"})
         release.wait_for_another_operator(old)
 
-    with busy.traffic(rate=800) as sent:
+    with busy.traffic(rate=1000) as sent:
         replace()
         scale(4)
         scale(2)
