@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cluster.support.shop import Shop
 
 LEVEL = "pod-security.kubernetes.io/enforce"
-WORKLOADS = "deployments,daemonsets"
+WORKLOADS = ("deployment", "daemonset")
 # Of nodes: free there, and no NodePorts.
 HTTP_PORT, THRIFT_PORT, NETWORK_PORT = 18080, 18250, 18081
 CONSUL_AGENT_PORT = 8500
@@ -81,9 +81,14 @@ def is_ready(pod: dict[str, Any]) -> bool:
 def is_settled(found: Tenant, name: str, *, workload: str, pods: int) -> bool:
     """One workload is left, and each of its pods serves what it should."""
     data_plane = found.get("nlb", name).get("status", {}).get("dataPlane", {})
+    workloads = [
+        kind
+        for kind in WORKLOADS
+        for item in found.cluster.read.all(kind, namespace=found.namespace)
+        if item["metadata"]["name"] == name
+    ]
     return (
-        [item for item in found.names(WORKLOADS) if item.endswith(f"/{name}")]
-        == [f"{workload}.apps/{name}"]
+        workloads == [workload]
         and [is_ready(pod) for pod in found.pods(name)] == [True] * pods
         and [data_plane.get(key) for key in ("desired", "ready", "updated")] == [pods] * 3
     )
@@ -97,10 +102,12 @@ def test_deployment_and_daemon_set_follow_each_other_without_a_failed_request(
         cluster.kubectl("patch", "-n", "shop", "nlb/edge", "--type=merge", "-p", patch)
 
     def workloads() -> list[str]:
-        selector = "--selector=consul-nginx.dev/load-balancer=edge"
-        return cluster.kubectl(
-            "get", "-n", "shop", f"{WORKLOADS},pdb", selector, "-o", "name"
-        ).split()
+        labels = "consul-nginx.dev/load-balancer=edge"
+        return [
+            f"{kind}/{item['metadata']['name']}"
+            for kind in (*WORKLOADS, "poddisruptionbudget")
+            for item in cluster.read.all(kind, namespace="shop", labels=labels)
+        ]
 
     def runs(expected: list[str], pods: int) -> bool:
         data_plane = shop.get("nlb", "edge")["status"]["dataPlane"]
@@ -115,13 +122,13 @@ def test_deployment_and_daemon_set_follow_each_other_without_a_failed_request(
         try:
             run_as("DaemonSet")
             wait_for(
-                lambda: runs(["daemonset.apps/edge"], nodes),
+                lambda: runs(["daemonset/edge"], nodes),
                 what="a DaemonSet is left, with a pod per node",
             )
         finally:
             run_as("Deployment")
         wait_for(
-            lambda: runs(["deployment.apps/edge", "poddisruptionbudget.policy/edge"], 2),
+            lambda: runs(["deployment/edge", "poddisruptionbudget/edge"], 2),
             what="a Deployment is left, with its budget",
         )
         cluster.kubectl("rollout", "status", "-n", "shop", "deployment/edge", "--timeout=60s")

@@ -26,6 +26,7 @@ _RIGHTS = "/apis/rbac.authorization.k8s.io/v1"
 # By the words that kubectl takes.
 _KINDS = {
     "configmap": ("/api/v1", "configmaps"),
+    "daemonset": ("/apis/apps/v1", "daemonsets"),
     "deployment": ("/apis/apps/v1", "deployments"),
     "lease": ("/apis/coordination.k8s.io/v1", "leases"),
     "namespace": ("/api/v1", "namespaces"),
