@@ -25,6 +25,8 @@ from unit.certificates import Issued, issued, pem, show, tls_secret
 from unit.users import credentials, users_secret
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cluster.harness.cluster import Cluster
     from cluster.permitted.conftest import Permitted
     from cluster.support.release import Release
