@@ -21,6 +21,7 @@ from consul_nginx.loops.lead import AlwaysLeading
 from consul_nginx.loops.load_balancers import LoadBalancers, Programme
 from consul_nginx.loops.queue import WorkQueue
 from consul_nginx.loops.resources import Resources
+from consul_nginx.loops.users import UserFiles
 from consul_nginx.model.certificates import SecretFinding
 from consul_nginx.model.consul import Instance, ServiceQuery
 from consul_nginx.model.encoding import Content, decode
@@ -113,6 +114,7 @@ class Flow:
             catalog=self.catalog,
             secrets=Certificates(look=_no_secret, changed=lambda _: None),
             authorities=Authorities(look=_no_secret, changed=lambda _: None),
+            users=UserFiles(look=_no_secret, changed=lambda _: None),
             batcher=Batcher(queue=queue, settings=self.resources.batching),
             policy=Policy(),
             own_templates=NoTemplates(),

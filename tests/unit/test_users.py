@@ -14,7 +14,7 @@ from consul_nginx.model.layout import Layout
 from consul_nginx.model.secret_files import NO_USERS, SecretFile, SecretKind
 from consul_nginx.model.users import UsersFinding, users_id
 from consul_nginx.nginx.render import render
-from consul_nginx.nginx.substitute import Refused, substitute
+from consul_nginx.nginx.substitute import substitute
 from consul_nginx.nginx.tokens import UnsafeTokenError, realm
 from consul_nginx.plan.users import NO_USERS as NOBODY
 from consul_nginx.plan.users import Users, resolve_users, users_secrets
@@ -124,7 +124,7 @@ def test_a_refused_listeners_earlier_form_without_its_users_is_not_taken():
     """It would include a file that is not there."""
     bundle = render(configuration=plan(basicAuth=None).configuration, layout=Layout())
     name = next(name for name in bundle.files if name.startswith("listener-"))
-    refused = {name: Refused(text=bundle.files[name], message="no")}
+    refused = {name: {bundle.files[name]: "no"}}
     found = substitute(bundle=bundle, refused=refused, proven={name: f"include {FILE};\n"})
     assert found.reasons == {}
     assert found.bundle == bundle
