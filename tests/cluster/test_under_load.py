@@ -150,7 +150,7 @@ def test_replacing_scaling_and_upgrading_lose_nothing(busy: Busy, release: Relea
         release.install(**{"podAnnotations.version": "under-load"})
         release.wait_for_another_operator(old)
 
-    with busy.traffic(rate=1000) as sent:
+    with busy.traffic(rate=800) as sent:
         replace()
         scale(4)
         scale(2)
