@@ -11,7 +11,6 @@ from cluster.support.consul_api import maintain
 from cluster.support.sessions import datagram, session
 from cluster.support.shop import HOST, TEST_SERVER_THRIFT
 from cluster.support.traffic import ask, traffic
-from cluster.support.vegeta import load
 from cluster.support.waiting import wait_for
 from consul_nginx.model.nginx import Layer
 
@@ -96,13 +95,10 @@ def test_an_open_tcp_session_outlives_reloads(shop: Shop):
 
 
 def test_a_listener_is_added_and_taken_away_live(
-    cluster: Cluster,
-    shop: Shop,
-    listeners: Callable[..., None],
-    map_to: Callable[[str, str], None],
+    shop: Shop, listeners: Callable[..., None], map_to: Callable[[str, str], None]
 ):
     before = pods(shop)
-    with load(settings=cluster.settings, addresses=[shop.address], host=HOST, rate=800) as sent:
+    with traffic(address=shop.address, host=HOST) as sent:
         listeners({"name": "new", "protocol": "TCP", "port": 7000})
         map_to("new", "test-server-thrift-service")
         wait_until_kube_proxy_knows(lambda: tcp_answer(f"{shop.ip}:7000"))
@@ -120,10 +116,9 @@ def test_a_listener_is_added_and_taken_away_live(
             lambda: shop.condition("smap", "new", "Accepted").get("reason") == "NoMatchingListener",
             what="the mapping says that its listener is gone",
         )
-        wait_for(lambda: sent.requests >= 10_000, what="10,000 requests", seconds=60)
-    print(f"\n{sent.requests} requests")
     assert pods(shop) == before
     assert not sent.failures, sent.explain()
+    assert sent.requests > 200
 
 
 SQUAT = """

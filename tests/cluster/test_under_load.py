@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,9 @@ class Busy:
 
     def field(self, kind: str, path: str) -> str:
         return self.kubectl("get", kind, NAME, f"--output=jsonpath={path}")
+
+    def ports(self) -> list[int]:
+        return [int(port) for port in self.field("service", "{.spec.ports[*].port}").split()]
 
     def pods(self) -> set[str]:
         selector = f"--selector=consul-nginx.dev/load-balancer={NAME}"
@@ -130,7 +134,7 @@ def _mapping(listener: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_replacing_scaling_and_upgrading_lose_nothing(busy: Busy, release: Release):
+def test_replacing_scaling_upgrading_and_other_listeners_lose_nothing(busy: Busy, release: Release):
     def replace() -> None:
         before = busy.pods()
         busy.kubectl("rollout", "restart", f"deployment/{NAME}")
@@ -150,12 +154,30 @@ def test_replacing_scaling_and_upgrading_lose_nothing(busy: Busy, release: Relea
         release.install(**{"podAnnotations.version": "under-load"})
         release.wait_for_another_operator(old)
 
+    def listen(*listeners: dict[str, Any]) -> None:
+        patch = json.dumps({"spec": {"listeners": listeners}})
+        busy.kubectl("patch", f"nlb/{NAME}", "--type=merge", "--patch", patch)
+
+    def add_and_take_away(protocol: str) -> None:
+        more = {"name": "more", "protocol": protocol, "port": 7000}
+        listen(*LISTENERS, more)
+        busy.cluster.kubectl.apply([_mapping(more)])
+        busy.kubectl("wait", "smap/more", "--for=condition=Programmed", "--timeout=60s")
+        listen(*LISTENERS)
+        wait_for(lambda: 7000 not in busy.ports(), what="the listener is gone")
+        busy.kubectl("delete", "smap/more")
+
     with busy.traffic(rate=800) as sent:
         replace()
         scale(4)
         scale(2)
         upgrade()
-        wait_for(lambda: sent.http.requests >= REQUESTS, what=f"{REQUESTS} requests")
+        added = 0
+        while sent.http.requests < REQUESTS or added < 3:
+            add_and_take_away("HTTP")
+            add_and_take_away("TCP")
+            added += 1
+    print(f"\n{sent.http.requests} requests, {added} times two listeners more and less")
     sent.assert_nothing_failed()
 
 
