@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from consul_nginx.model.kubernetes import GROUP, VERSION, Meta, ObjectRef
 from consul_nginx.model.verdict import Condition, Problem, rejected
 
 API_VERSION = f"{GROUP}/{VERSION}"
-
-MAX_SHOWN = 80
 
 
 class SpecModel(BaseModel):
@@ -55,43 +53,3 @@ def parse_meta(raw: Mapping[str, Any]) -> Meta:
         generation=metadata.get("generation", 1),
         created=metadata["creationTimestamp"],
     )
-
-
-def problems_of(error: ValidationError) -> tuple[Problem, ...]:
-    """Translate pydantic's errors: field path as in YAML, the value shortened, the reason.
-
-    A list with a bad item is too short for pydantic as well; only the item is told of.
-    """
-    found = error.errors(include_url=False)
-    above = {item["loc"][:depth] for item in found for depth in range(len(item["loc"]))}
-    return tuple(
-        _problem(location=item["loc"], given=item["input"], reason=item["msg"], context=item)
-        for item in found
-        if item["loc"] not in above
-    )
-
-
-def _problem(
-    *, location: tuple[int | str, ...], given: Any, reason: str, context: Mapping[str, Any]
-) -> Problem:
-    error = context.get("ctx", {}).get("error")
-    if isinstance(error, FieldError):
-        location = (*location, error.field)
-        given = given.get(error.field) if isinstance(given, Mapping) else given
-    return Problem(
-        field=_path(("spec", *location)),
-        value=_shown(given),
-        reason=reason.removeprefix("Value error, "),
-    )
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    text = ""
-    for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return text.removeprefix(".")
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

@@ -10,11 +10,12 @@ from pydantic import Field, ValidationError, model_validator
 from consul_nginx.model import kubernetes as model
 from consul_nginx.model.layout import AGENT_PORT
 from consul_nginx.model.listener import Protocol
-from consul_nginx.resources.base import FieldError, Invalid, SpecModel, parse_meta, problems_of
+from consul_nginx.resources.base import FieldError, Invalid, SpecModel, parse_meta
 from consul_nginx.resources.consul import ADDRESS_MISSING, Consul, consul_source
 from consul_nginx.resources.deployment import Deployment, Service, pod_settings
 from consul_nginx.resources.listener import Listener, listener
 from consul_nginx.resources.namespaces import AllowedNamespaces, allowed_namespaces
+from consul_nginx.resources.problems import problems_of
 from consul_nginx.resources.reload import GRACE_BELOW_SHUTDOWN, Reload, reload_settings
 from consul_nginx.resources.template import Template, config_map_key
 
@@ -153,7 +154,7 @@ def parse_load_balancer(raw: Mapping[str, Any]) -> model.LoadBalancer | Invalid:
     try:
         spec = LoadBalancerSpec.model_validate(raw.get("spec", {}))
     except ValidationError as error:
-        return Invalid(meta=meta, problems=problems_of(error))
+        return Invalid(meta=meta, problems=problems_of(error, model=LoadBalancerSpec))
     return model.LoadBalancer(
         meta=meta,
         paused=spec.paused,

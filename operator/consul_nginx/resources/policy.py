@@ -12,7 +12,8 @@ import yaml
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 from consul_nginx.model import policy as model
-from consul_nginx.resources.base import SpecModel, problems_of
+from consul_nginx.resources.base import SpecModel
+from consul_nginx.resources.problems import problems_of
 
 Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.*_-]+$", max_length=253)]
 
@@ -112,7 +113,7 @@ def parse_policy(text: str) -> model.Policy:
     except yaml.YAMLError as error:
         raise PolicyError(f"not YAML: {error}") from error
     except ValidationError as error:
-        problems = "; ".join(str(p).removeprefix("spec.") for p in problems_of(error))
+        problems = "; ".join(str(p).removeprefix("spec.") for p in problems_of(error, model=Policy))
         raise PolicyError(problems) from error
     return model.Policy(
         consul_addresses=frozenset(address.rstrip("/") for address in found.consul_addresses),

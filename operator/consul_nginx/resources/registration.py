@@ -15,8 +15,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 
 from consul_nginx.model import registration as model
 from consul_nginx.model.names import CLUSTER_NAME, MAX_TAG, is_tag
-from consul_nginx.resources.base import SpecModel, problems_of
+from consul_nginx.resources.base import SpecModel
 from consul_nginx.resources.policy import Pattern
+from consul_nginx.resources.problems import problems_of
 
 
 class RegistrationFileError(ValueError):
@@ -135,7 +136,7 @@ def parse_registration_file(text: str) -> RegistrationFile:
     except yaml.YAMLError as error:
         raise RegistrationFileError(f"not YAML: {error}") from error
     except ValidationError as error:
-        problems = "; ".join(str(p).removeprefix("spec.") for p in problems_of(error))
+        problems = "; ".join(str(p).removeprefix("spec.") for p in problems_of(error, model=File))
         raise RegistrationFileError(problems) from error
     return RegistrationFile(
         settings=_settings(found), agent_scheme=found.agent.scheme, agent_port=found.agent.port

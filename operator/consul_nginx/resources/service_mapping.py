@@ -20,7 +20,7 @@ from consul_nginx.resources.backend_tls import (
     BackendTls,
     backend_tls,
 )
-from consul_nginx.resources.base import FieldError, Invalid, SpecModel, parse_meta, problems_of
+from consul_nginx.resources.base import FieldError, Invalid, SpecModel, parse_meta
 from consul_nginx.resources.basic_auth import BasicAuth, basic_auth
 from consul_nginx.resources.cors import CORS_RULES, Cors, cors
 from consul_nginx.resources.external_auth import (
@@ -34,6 +34,7 @@ from consul_nginx.resources.headers import HEADERS_RULES, Headers, headers
 from consul_nginx.resources.matching import PATH_RULES, PLAIN_PATH, Hostname, Path, path
 from consul_nginx.resources.mirror import MIRROR_RULES, Mirror, mirror
 from consul_nginx.resources.mirror import objection as mirror_objection
+from consul_nginx.resources.problems import problems_of
 from consul_nginx.resources.request_match import MATCH_RULES, Match, request_match
 from consul_nginx.resources.texts import DnsLabel
 
@@ -322,7 +323,7 @@ def parse_service_mapping(raw: Mapping[str, Any]) -> model.ServiceMapping | Inva
     try:
         spec = ServiceMappingSpec.model_validate(raw.get("spec", {}))
     except ValidationError as error:
-        return Invalid(meta=meta, problems=problems_of(error))
+        return Invalid(meta=meta, problems=problems_of(error, model=ServiceMappingSpec))
     group = _group(spec, namespace=meta.ref.namespace) if spec.backends else None
     return model.ServiceMapping(
         meta=meta,
