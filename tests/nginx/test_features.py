@@ -610,6 +610,18 @@ def test_without_its_users_a_path_is_closed_and_the_others_are_not(feature: Load
     assert nginx.ask("/admin", Authorization=right).status == 200
 
 
+def test_another_service_is_asked_of_those_who_know_a_password(feature: Load):
+    nginx = feature("users")
+    nginx.http[2].reply = guard
+    for given in ({}, {"Authorization": credentials("bcrypt", "open sesam")}):
+        assert nginx.ask("/both", **given).status == 401
+    assert nginx.http[2].asked == []
+    right = {"Authorization": credentials("bcrypt", "open sesame")}
+    assert nginx.ask("/both", Cookie="status=403", **right).status == 403
+    assert nginx.http[1].asked == []
+    assert nginx.ask("/both", Cookie="user=ann", **right).status == 200
+
+
 def test_each_host_name_is_shown_its_certificate(feature: Load):
     nginx = feature("https")
     port = nginx.ports["https"]
