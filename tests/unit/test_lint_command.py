@@ -285,11 +285,15 @@ def test_the_real_program_reads_standard_input():
     "example",
     [
         "another-consul.yaml",
+        "discovery.yaml",
         "every-node.yaml",
+        "https.yaml",
+        "my-web-server.yaml",
         "own-template.yaml",
         "shared.yaml",
         "shop.yaml",
         "test-server.yaml",
+        "who-is-served.yaml",
     ],
 )
 def test_examples_are_accepted(example, repository, tmp_path):
