@@ -114,6 +114,28 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
 
 
+def test_every_task_is_in_the_table_of_contents():
+    """Once each; that links lead somewhere is another test."""
+    contents, *tasks = re.split(r"^## .*\n", text_of("docs/tasks.md"), flags=re.M)
+    titles = "\n".join(re.findall(r"^## .*$", text_of("docs/tasks.md"), re.M))
+    linked = re.findall(r"\]\(#([^)]+)\)", contents)
+    assert len(tasks) == len(linked)
+    assert set(linked) == anchors(titles)
+
+
+def test_nginx_directives_are_said_to_be_fields_that_there_are():
+    [section] = re.findall(
+        r"^## Move an nginx.conf.*?(?=^## )", text_of("docs/tasks.md"), re.M | re.S
+    )
+    rows = [line.strip("|").split(" | ") for line in section.splitlines() if line.startswith("| `")]
+    names = {name for row in rows for name in re.findall(r"`([\w.\[\]]+)`", row[-1])}
+    reference = "".join(
+        text_of(f"docs/reference/{kind}.md") for kind in ("servicemapping", "loadbalancer")
+    )
+    assert "listeners[].tls.mode" in names
+    assert {name for name in names if f"| `spec.{name}` |" not in reference} == {"Weights.Passing"}
+
+
 def snippets(page: str) -> list[str]:
     return re.findall(r"^```yaml\n(.*?)^```", text_of(page), re.M | re.S)
 
