@@ -197,6 +197,8 @@ REFUSALS = (
     _smap("", "can't both say what a header is",
           externalAuth={**AUTH, "responseHeaders": ["x-user"]},
           requestHeaders={"remove": ["X-User"]}),
+    _smap("", "with basicAuth, externalAuth has no signInUrl", basicAuth={"secretRef": CA},
+          externalAuth={**AUTH, "signInUrl": "https://login.example"}),
     _smap("externalAuth.backends", "at least one backend needs a weight above 0",
           externalAuth={"backends": [{"service": "auth", "weight": 0}]}),
     _smap("externalAuth.backends", "at least 1 item", externalAuth={"backends": []}),

@@ -22,6 +22,11 @@ from consul_nginx.resources.mirror import NO_SHARE, group_of
 
 NEEDS_BACKENDS = "what nginx answers itself is for everybody: externalAuth needs backends"
 ANSWERED_TWICE = "a header can be named once; its case does not matter"
+# nginx sends a 401 of its own there, too: no browser would ask for the password that is missing.
+NOBODY_SIGNS_IN = (
+    "with basicAuth, externalAuth has no signInUrl: clients would be sent there before anybody "
+    "asks them for the password"
+)
 SET_BY_BOTH = "externalAuth.responseHeaders and requestHeaders can't both say what a header is"
 
 # nginx needs these for itself, or an answer to them would be none to the question.
@@ -163,6 +168,12 @@ EXTERNAL_AUTH_OF_MAPPINGS = (
     {"rule": "!has(self.externalAuth) || self.backends.size() > 0", "message": NEEDS_BACKENDS},
     {
         "rule": (
+            "!has(self.externalAuth) || !has(self.externalAuth.signInUrl) || !has(self.basicAuth)"
+        ),
+        "message": NOBODY_SIGNS_IN,
+    },
+    {
+        "rule": (
             "!has(self.externalAuth) || !self.externalAuth.responseHeaders.exists(h, "
             "self.requestHeaders.set.exists(s, s.name.lowerAscii() == h.lowerAscii()) || "
             "self.requestHeaders.remove.exists(r, r.lowerAscii() == h.lowerAscii()))"
@@ -173,11 +184,17 @@ EXTERNAL_AUTH_OF_MAPPINGS = (
 
 
 def objection(
-    spec: ExternalAuth, *, has_backends: bool, changed_headers: frozenset[str]
+    spec: ExternalAuth,
+    *,
+    has_backends: bool,
+    asks_for_password: bool,
+    changed_headers: frozenset[str],
 ) -> str | None:
     """What speaks against it in a mapping that is so; ``changed_headers`` in lower case."""
     if not has_backends:
         return NEEDS_BACKENDS
+    if asks_for_password and spec.sign_in_url is not None:
+        return NOBODY_SIGNS_IN
     answered = {name.lower() for name in spec.response_headers}
     return SET_BY_BOTH if answered & changed_headers else None
 

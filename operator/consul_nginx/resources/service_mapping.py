@@ -398,6 +398,7 @@ def _unauthorized(spec: ServiceMappingSpec, auth: ExternalAuth) -> str | None:
     return auth_objection(
         auth,
         has_backends=bool(spec.backends),
+        asks_for_password=spec.basic_auth is not None,
         changed_headers=frozenset(name.lower() for name in names),
     )
 
