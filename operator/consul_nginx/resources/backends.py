@@ -91,8 +91,8 @@ class Near(SpecModel):
             ge=1,
             le=1000,
             description=(
-                "So many of the healthy instances get the backend's requests, the nearest ones. "
-                "Without such one the next moves up."
+                "How many of the healthy instances get the backend's requests: the nearest ones. "
+                "When one of them fails, the next moves up."
             ),
         ),
     ]

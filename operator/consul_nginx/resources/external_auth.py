@@ -112,8 +112,8 @@ class ExternalAuth(SpecModel):
         | None,
         Field(
             description=(
-                "Where clients are sent (302) that it answers 401, with the URL that they asked "
-                "for behind ?rd=, as it is."
+                "Where clients are sent (302) when it answers 401, with the URL that they asked "
+                "for behind ?rd=, not escaped; not with basicAuth."
             )
         ),
     ] = None

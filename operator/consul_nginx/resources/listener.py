@@ -216,8 +216,8 @@ class Listener(SpecModel):
         AllowedNamespaces | None,
         Field(
             description=(
-                "Whose ServiceMappings this listener takes; by default as the LoadBalancer's "
-                "allowedNamespaces has it, whose place it takes."
+                "Whose ServiceMappings this listener takes, instead of those that the "
+                "LoadBalancer's allowedNamespaces says; by default those."
             )
         ),
     ] = None

@@ -84,8 +84,9 @@ class Tls(SpecModel):
             description=(
                 "Secrets of type kubernetes.io/tls in this namespace, which the chart's "
                 "secrets.namespaces has to name. Each host name gets the first one whose "
-                "certificate is for it, every other name the first of all. Of the same names, an "
-                "RSA and an ECDSA certificate are shown both, to each client what it can verify."
+                "certificate is for it, every other name the first of all. An RSA and an ECDSA "
+                "certificate for the same names go together: each client is shown the one that it "
+                "can verify."
             ),
             json_schema_extra={
                 "x-kubernetes-list-type": "map",

@@ -98,7 +98,12 @@ class LoadBalancerSpec(SpecModel):
     ] = ("IPv4",)
     allowed_namespaces: Annotated[
         AllowedNamespaces,
-        Field(description="Whose ServiceMappings are taken; a listener may say it of its own."),
+        Field(
+            description=(
+                "Whose ServiceMappings are taken, where a listener's own allowedNamespaces does "
+                "not say otherwise."
+            )
+        ),
     ] = AllowedNamespaces()
     access: Annotated[
         Literal["Service", "HostPort", "HostNetwork"],

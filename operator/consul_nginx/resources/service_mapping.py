@@ -233,7 +233,8 @@ class ServiceMappingSpec(SpecModel):
         ),
     ] = None
     mirror: Annotated[
-        Mirror | None, Field(description="Other backends that get copies of requests.")
+        Mirror | None,
+        Field(description="Other backends that get copies of requests; nobody gets their answers."),
     ] = None
     external_auth: Annotated[
         ExternalAuth | None,
