@@ -129,7 +129,7 @@ def run_operator(*, log_level: str, **settings: Any) -> None:
     asyncio.run(operator.run(OperatorSettings(**settings)))
 
 
-@main.command("check")
+@main.command("check", short_help="Look whether an installation is well.")
 @consul_options
 @click.option(
     "--operator-url",

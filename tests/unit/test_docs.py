@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from consul_nginx.cli import main
 from consul_nginx.commands.manifests import Manifest
 from consul_nginx.commands.pods import pods_in
 from consul_nginx.resources.base import Invalid
@@ -134,6 +136,15 @@ def test_nginx_directives_are_said_to_be_fields_that_there_are():
     )
     assert "listeners[].tls.mode" in names
     assert {name for name in names if f"| `spec.{name}` |" not in reference} == {"Weights.Passing"}
+
+
+def test_the_list_of_commands_has_whole_sentences():
+    said = CliRunner().invoke(main, ["--help"]).stdout
+    *_, commands = said.partition("Commands:\n")
+    assert [
+        line for line in commands.splitlines() if not re.fullmatch(r"  \w+ .*[a-z]\.", line)
+    ] == []
+    assert "..." not in commands
 
 
 def snippets(page: str) -> list[str]:

@@ -40,7 +40,7 @@ def _cluster(_context: click.Context, parameter: click.Parameter, value: str | N
     return value
 
 
-@click.command("cleanup")
+@click.command("cleanup", short_help="Remove what a cluster has registered in Consul.")
 @consul_options
 @click.option(
     "--cluster",

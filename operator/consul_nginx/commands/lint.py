@@ -37,7 +37,7 @@ from consul_nginx.registrar.wanted import wanted
 from consul_nginx.registrar.warnings import costs_registration
 
 
-@click.command("lint", cls=ManifestCommand)
+@click.command("lint", cls=ManifestCommand, short_help="Say of manifests what the operator would.")
 @manifest_options
 @policy_option
 @settings_option

@@ -47,7 +47,9 @@ def _cluster(_context: click.Context, parameter: click.Parameter, value: str) ->
     return value
 
 
-@click.command("registrations", cls=ManifestCommand)
+@click.command(
+    "registrations", cls=ManifestCommand, short_help="Print what Pods in manifests would register."
+)
 @manifest_options
 @click.option(
     "--mode",

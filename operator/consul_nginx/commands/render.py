@@ -78,7 +78,9 @@ class _Rendered:
     folder: str
 
 
-@click.command("render", cls=ManifestCommand)
+@click.command(
+    "render", cls=ManifestCommand, short_help="Write the files that nginx would get for manifests."
+)
 @manifest_options
 @click.option(
     "--snapshot",

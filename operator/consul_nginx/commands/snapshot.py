@@ -31,7 +31,7 @@ from consul_nginx.plan.load_balancer import bound
 from consul_nginx.resources.base import Invalid, invalid
 
 
-@click.command("snapshot", cls=ManifestCommand)
+@click.command("snapshot", cls=ManifestCommand, short_help="Record what Consul knows, for render.")
 @consul_options
 @optional_manifest_options
 @click.option(
