@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -14,6 +15,8 @@ from consul_nginx.model.filter_grammar import FilterError, parse
 from consul_nginx.model.names import MAX_SERVICE_NAME, SERVICE_NAME
 from consul_nginx.resources.base import FieldError, SpecModel
 from consul_nginx.resources.matching import PATH_CHARACTERS
+
+NO_SHARE = "at least one backend needs a weight above 0"
 
 ConsulService = Annotated[str, StringConstraints(pattern=SERVICE_NAME, max_length=MAX_SERVICE_NAME)]
 ConsulTag = Annotated[
@@ -244,6 +247,15 @@ def backend(spec: Backend) -> model.Backend:
         ),
         weight=spec.weight,
         nearest=spec.near.instances if spec.near is not None else 0,
+    )
+
+
+def group_of(
+    backends: Iterable[Backend], *, protocol: model.BackendProtocol, tls: model.BackendTls | None
+) -> model.BackendGroup:
+    """Backends beside a mapping's own: all is as it is by default."""
+    return model.BackendGroup(
+        backends=tuple(sorted(map(backend, backends))), protocol=protocol, tls=tls
     )
 
 

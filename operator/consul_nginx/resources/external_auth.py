@@ -13,12 +13,11 @@ from consul_nginx.resources.backend_tls import (
     BackendTls,
     backend_tls,
 )
-from consul_nginx.resources.backends import Backend
+from consul_nginx.resources.backends import NO_SHARE, Backend, group_of
 from consul_nginx.resources.base import FieldError, SpecModel
 from consul_nginx.resources.durations import Between, seconds
 from consul_nginx.resources.headers import HeaderName
 from consul_nginx.resources.matching import LABEL, PATH_CHARACTERS, PLAIN_PATH
-from consul_nginx.resources.mirror import NO_SHARE, group_of
 
 NEEDS_BACKENDS = "what nginx answers itself is for everybody: externalAuth needs backends"
 ANSWERED_TWICE = "a header can be named once; its case does not matter"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from consul_nginx.model import mapping as model
-from consul_nginx.resources.backends import Backend, backend
+from consul_nginx.resources.backends import NO_SHARE, Backend, group_of
 from consul_nginx.resources.base import FieldError, SpecModel
 from consul_nginx.resources.durations import Between, seconds
 
-NO_SHARE = "at least one backend needs a weight above 0"
 NEEDS_BACKENDS = "a mirror gets copies of what backends get: without these there is nothing to copy"
 NEEDS_WHOLE_REQUESTS = (
     "a request is copied when all of it is there: a mirror needs a backendProtocol of HTTP or "
@@ -95,13 +93,4 @@ def mirror(
         group=group_of(spec.backends, protocol=protocol, tls=tls),
         percent=spec.percent,
         timeout=seconds(spec.timeout),
-    )
-
-
-def group_of(
-    backends: Iterable[Backend], *, protocol: model.BackendProtocol, tls: model.BackendTls | None
-) -> model.BackendGroup:
-    """Backends beside a mapping's own: all is as it is by default."""
-    return model.BackendGroup(
-        backends=tuple(sorted(map(backend, backends))), protocol=protocol, tls=tls
     )

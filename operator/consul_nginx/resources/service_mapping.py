@@ -39,7 +39,6 @@ from consul_nginx.resources.request_match import MATCH_RULES, Match, request_mat
 from consul_nginx.resources.texts import DnsLabel
 
 ONE_OF = "exactly one of backends, redirect and fixedResponse says what becomes of the requests"
-NO_SHARE = "at least one backend needs a weight above 0"
 NEEDS_BACKENDS = "means nothing without backends: nginx answers itself"
 NGINX_WRITES = "nginx writes this header itself"
 CONTENT_TYPE = "Content-Type is said in fixedResponse.contentType"
@@ -121,7 +120,7 @@ class ServiceMappingSpec(SpecModel):
                 "x-kubernetes-validations": [
                     {
                         "rule": "self.size() == 0 || self.exists(b, b.weight > 0)",
-                        "message": NO_SHARE,
+                        "message": targets.NO_SHARE,
                     }
                 ]
             },
@@ -265,7 +264,7 @@ class ServiceMappingSpec(SpecModel):
         if len(targets_given) != 1:
             raise FieldError(targets_given[-1] if targets_given else "backends", ONE_OF)
         if self.backends and not any(item.weight for item in self.backends):
-            raise FieldError("backends", NO_SHARE)
+            raise FieldError("backends", targets.NO_SHARE)
         if self.replace_prefix is not None and (
             self.path.type != "Prefix" or self.backend_protocol not in ("HTTP", "HTTPS")
         ):
