@@ -11,6 +11,7 @@ from unit.flow import Flow
 
 BLUE, GREEN = (instance("10.0.0.1"),), (instance("10.0.0.2"),)
 NOWHERE = {"unix"}
+YOUNGER = {"name": "other", "uid": "uid-2", "creationTimestamp": "2026-11-23T07:00:00Z"}
 
 
 @pytest.fixture
@@ -148,8 +149,7 @@ async def test_what_an_edited_mapping_gives_up_is_another_ones_when_it_is_served
     await served_by_blue(flow)
     flow.consul.says["red"] = (instance("10.0.0.3"),)
     other = backed_by("red", path={"value": "/old"})
-    younger = {"name": "other", "uid": "uid-2", "creationTimestamp": "2026-11-23T07:00:00Z"}
-    other["metadata"] |= younger
+    other["metadata"] |= YOUNGER
     flow.put(backed_by("green", path={"value": "/new"}))
     flow.put(other)
     programme = await flow.reconcile()
@@ -160,3 +160,24 @@ async def test_what_an_edited_mapping_gives_up_is_another_ones_when_it_is_served
     programme = await flow.reconcile()
     assert all(told.accepted.is_true for _, told in programme.plan.mappings)
     assert flow.served() == {"10.0.0.2", "10.0.0.3"}
+
+
+async def test_whose_place_an_edit_would_take_is_served_as_long_as_the_edit_is_not(flow):
+    await served_by_blue(flow)
+    flow.consul.says["red"] = (instance("10.0.0.3"),)
+    other = backed_by("red", path={"value": "/new"})
+    other["metadata"] |= YOUNGER
+    flow.put(other)
+    await flow.reconcile()
+    before = dict(flow.files)
+    flow.put(backed_by("green", path={"value": "/new"}))
+    for _ in range(2):
+        programme = await flow.reconcile()
+        assert flow.files == before
+        assert all(told.accepted.is_true for _, told in programme.plan.mappings)
+    flow.consul.says["green"] = GREEN
+    await flow.answer()
+    programme = await flow.reconcile()
+    reasons = {m.meta.ref.name: told.accepted.reason for m, told in programme.plan.mappings}
+    assert reasons == {"web": "Accepted", "other": "Conflicted"}
+    assert flow.served() == {"10.0.0.2"}

@@ -164,43 +164,30 @@ class Gatherer:
             for uid, mapping in memory.mappings.items()
             if uid in mappings.raws
         }
-        accepting = partial(
-            accept,
+        acceptance = await self._accept(
+            partial(
+                accept,
+                load_balancer=load_balancer,
+                mappings=valid,
+                remembered=remembered,
+                permissions=self._permissions(),
+                templates=tuple(one.use for one in templates.in_force),
+            ),
             load_balancer=load_balancer,
-            mappings=valid,
+            memory=memory,
             remembered=remembered,
-            permissions=self._permissions(),
-            templates=tuple(one.use for one in templates.in_force),
+            served=served_upstreams(written.files, layout=Layout()),
         )
-        acceptance = accepting()
-        earlier = earlier_forms(acceptance=acceptance, remembered=remembered)
+        used = tuple(acceptance.used.values())
         found = await self._secrets.findings(
             ref, [ObjectRef(namespace=ref.namespace, name=n) for n in secrets_of(load_balancer)]
         )
         findings = {secret.name: finding for secret, finding in found.items()}
-        named = authorities_of(
-            load_balancer=load_balancer,
-            mappings=(*acceptance.used.values(), *earlier.values()),
-        )
+        named = authorities_of(load_balancer=load_balancer, mappings=used)
         authorities = await self._authorities.findings(ref, named)
-        let_in = await self._let_in(ref, (*acceptance.used.values(), *earlier.values()))
-        queries = acceptance.queries.union(*(form.queries for form in earlier.values()))
-        self._ask(ref, queries)
-        await self._catalog.heard(acceptance.queries, patience=FIRST_ANSWER_PATIENCE_S)
+        let_in = await self._let_in(ref, used)
         # From here on without a pause: what comes later has it reconciled once more.
-        snapshot = self._snapshot(queries, held=memory.state.held)
-        if earlier:
-            acceptance = accepting(
-                awaited=awaited(
-                    load_balancer=load_balancer,
-                    acceptance=acceptance,
-                    earlier=earlier,
-                    snapshot=snapshot,
-                    served=served_upstreams(written.files, layout=Layout()),
-                )
-            )
-            self._ask(ref, acceptance.queries)
-            snapshot = {query: snapshot[query] for query in acceptance.queries}
+        snapshot = self._snapshot(acceptance.queries, held=memory.state.held)
         marks = _marks(snapshot)
         self._pods[ref] = frozenset(marks)
         return Gathered(
@@ -233,6 +220,37 @@ class Gatherer:
             now=self._clock(),
             templates=templates,
         )
+
+    async def _accept(
+        self,
+        accepting: Callable[..., Acceptance],
+        *,
+        load_balancer: LoadBalancer,
+        memory: Remembered,
+        remembered: Mapping[str, ServiceMapping],
+        served: Collection[str],
+    ) -> Acceptance:
+        """What is accepted and in use, and Consul asked for it and given time to answer."""
+        ref, acceptance = load_balancer.meta.ref, accepting()
+        earlier = earlier_forms(acceptance=acceptance, remembered=remembered)
+        queries = acceptance.queries.union(*(form.queries for form in earlier.values()))
+        # Whoever had to give way to an edit is in use again where that one is awaited.
+        before = self._queries.get(ref, frozenset()) if earlier else frozenset()
+        self._ask(ref, queries | before)
+        await self._catalog.heard(acceptance.queries, patience=FIRST_ANSWER_PATIENCE_S)
+        if not earlier:
+            return acceptance
+        acceptance = accepting(
+            awaited=awaited(
+                load_balancer=load_balancer,
+                acceptance=acceptance,
+                earlier=earlier,
+                snapshot=self._snapshot(queries, held=memory.state.held),
+                served=served,
+            )
+        )
+        self._ask(ref, acceptance.queries)
+        return acceptance
 
     async def _let_in(
         self, ref: ObjectRef, mappings: Iterable[ServiceMapping]
