@@ -38,10 +38,10 @@ async def forever(
 ) -> None:
     """Do ``work``, which never returns, and begin anew whenever it does; ends by cancellation.
 
-    With growing pauses, unless it went well for longer than those are. ``name`` and ``what`` as
-    ``crashed`` has them.
+    However ``work`` takes that. With growing pauses, unless it went well for longer than those are.
+    ``name`` and ``what`` as ``crashed`` has them.
     """
-    backoff = Backoff(first=FIRST_PAUSE_S, last=LONGEST_PAUSE_S)
+    backoff, task = Backoff(first=FIRST_PAUSE_S, last=LONGEST_PAUSE_S), asyncio.current_task()
     while True:
         began = clock()
         try:
@@ -49,12 +49,13 @@ async def forever(
             crashed(name, RuntimeError("it returned"), what=what)
         except asyncio.CancelledError as error:
             # Something that it waited for may have been cancelled: that is no end of ours.
-            task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
             crashed(name, error, what=what)
         except Exception as error:  # noqa: BLE001 - whatever it is
             crashed(name, error, what=what)
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
         if clock() - began > LONGEST_PAUSE_S:
             backoff.reset()
         await sleep(backoff.next())

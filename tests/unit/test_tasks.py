@@ -99,6 +99,28 @@ async def test_what_is_cancelled_below_ends_nothing_and_cancelling_the_task_does
     assert crashes() == 1
 
 
+@pytest.mark.parametrize("end", ["raises", "returns"])
+async def test_work_that_ends_otherwise_when_it_is_cancelled_ends_the_task(end, crashes):
+    reached = asyncio.Event()
+
+    async def work():
+        try:
+            reached.set()
+            await asyncio.Event().wait()
+        finally:
+            if end == "raises":
+                raise KubeUnavailable("no farewell")
+            return  # noqa: B012 - that is the bug
+
+    task = asyncio.create_task(forever(work, name="test"))
+    async with asyncio.timeout(5):
+        await reached.wait()
+    task.cancel()
+    await asyncio.wait([task], timeout=5)
+    assert task.cancelled()
+    assert crashes() == 1, "people are told, as of any other bug"
+
+
 async def test_what_a_callback_raises_is_counted(crashes, caplog):
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(unhandled)
