@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from functools import partial
 
 import pytest
 
@@ -11,7 +12,9 @@ from consul_nginx.consul.catalog import Catalog
 from consul_nginx.consul.client import Answer
 from consul_nginx.consul.facts import FactWatches
 from consul_nginx.kube.errors import KubeUnavailable
+from consul_nginx.loops.queue import WorkQueue
 from consul_nginx.loops.sight import Sight
+from consul_nginx.loops.worker import work
 from consul_nginx.model.consul import ServiceQuery
 from consul_nginx.model.facts import ServicesQuery
 from consul_nginx.model.kubernetes import ObjectRef
@@ -191,6 +194,25 @@ async def test_a_bug_in_the_watch_of_a_fact_heals_when_it_is_gone(crashes):
     reader.poisonous = False
     await until(lambda: question in watches.facts())
     await watches.close()
+
+
+async def test_a_key_is_worked_on_again_when_what_it_waited_for_was_cancelled(crashes):
+    queue = WorkQueue(name="test")
+    seen = []
+
+    async def reconcile(key):
+        seen.append(key)
+        if len(seen) == 1:
+            gone = asyncio.get_running_loop().create_future()
+            gone.cancel()
+            await gone
+
+    flow = partial(work, name="test", queue=queue, reconcile=reconcile)
+    task = asyncio.create_task(forever(flow, name="test", sleep=lambda _: asyncio.sleep(0)))
+    queue.add(EDGE)
+    await until(lambda: seen == [EDGE, EDGE])
+    assert crashes() == 1
+    task.cancel()
 
 
 async def test_an_object_whose_look_has_a_bug_is_looked_at_again(crashes, monkeypatch):

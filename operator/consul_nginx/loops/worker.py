@@ -35,6 +35,8 @@ async def work(
         try:
             again = await reconcile(key)
         except asyncio.CancelledError:
+            # Else nobody who works here after us is ever given this key again.
+            queue.retry(key)
             raise
         except NotLeading as error:
             outcome = "standby"
