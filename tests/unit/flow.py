@@ -68,8 +68,10 @@ class Consul:
 
     def __init__(self) -> None:
         self.says: dict[str, tuple[Instance, ...] | ConsulError] = {}
+        self.asked: set[str] = set()
 
     async def service(self, *, query: ServiceQuery, index: int = 0, consistent: bool = False):
+        self.asked.add(query.service)
         found = self.says.get(query.service, ConsulUnavailable("no route to host"))
         if isinstance(found, ConsulError):
             raise found
@@ -102,6 +104,11 @@ class Flow:
         self._mappings: dict[str, dict[str, Any]] = {}
         self.load_balancers: LoadBalancers
         self.restart()
+
+    def edit(self, **spec: Any) -> None:
+        """The LoadBalancer is another one from the next start on."""
+        [raw] = self._raws
+        self._raws = [{**raw, "spec": {**raw["spec"], **spec}}]
 
     def restart(self) -> None:
         queue: WorkQueue[ObjectRef] = WorkQueue(name="test")

@@ -181,3 +181,14 @@ async def test_whose_place_an_edit_would_take_is_served_as_long_as_the_edit_is_n
     reasons = {m.meta.ref.name: told.accepted.reason for m, told in programme.plan.mappings}
     assert reasons == {"web": "Accepted", "other": "Conflicted"}
     assert flow.served() == {"10.0.0.2"}
+
+
+async def test_consul_is_not_asked_for_an_earlier_form_that_is_accepted_no_longer(flow):
+    await served_by_blue(flow)
+    await flow.catalog.close()
+    flow.put(backed_by("green"))
+    flow.edit(listeners=[{"name": "http", "port": 80, "allowedServices": ["green"]}])
+    flow.consul.asked.clear()
+    flow.restart()
+    await flow.reconcile()
+    assert flow.consul.asked == {"green"}

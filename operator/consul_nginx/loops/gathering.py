@@ -233,10 +233,12 @@ class Gatherer:
         """What is accepted and in use, and Consul asked for it and given time to answer."""
         ref, acceptance = load_balancer.meta.ref, accepting()
         earlier = earlier_forms(acceptance=acceptance, remembered=remembered)
-        queries = acceptance.queries.union(*(form.queries for form in earlier.values()))
-        # Whoever had to give way to an edit is in use again where that one is awaited.
-        before = self._queries.get(ref, frozenset()) if earlier else frozenset()
-        self._ask(ref, queries | before)
+        queries = acceptance.queries
+        if earlier:
+            # Whoever gives way to an edit is in use again where that one is awaited. What is
+            # watched stays so until it is decided: asked anew, its answer would lead back to here.
+            queries |= accepting(awaited=earlier.keys()).queries | self._queries.get(ref, queries)
+        self._ask(ref, queries)
         await self._catalog.heard(acceptance.queries, patience=FIRST_ANSWER_PATIENCE_S)
         if not earlier:
             return acceptance
