@@ -41,24 +41,43 @@ async def forever(
     However ``work`` takes that. With growing pauses, unless it went well for longer than those are.
     ``name`` and ``what`` as ``crashed`` has them.
     """
-    backoff, task = Backoff(first=FIRST_PAUSE_S, last=LONGEST_PAUSE_S), asyncio.current_task()
+    backoff = Backoff(first=FIRST_PAUSE_S, last=LONGEST_PAUSE_S)
     while True:
         began = clock()
-        try:
-            await work()
-            crashed(name, RuntimeError("it returned"), what=what)
-        except asyncio.CancelledError as error:
-            # Something that it waited for may have been cancelled: that is no end of ours.
-            if task is None or task.cancelling():
-                raise
-            crashed(name, error, what=what)
-        except Exception as error:  # noqa: BLE001 - whatever it is
-            crashed(name, error, what=what)
-        if task is not None and task.cancelling():
-            raise asyncio.CancelledError
+        await _once(work, name=name, what=what)
         if clock() - began > LONGEST_PAUSE_S:
             backoff.reset()
         await sleep(backoff.next())
+
+
+async def _once(work: Callable[[], Awaitable[None]], *, name: str, what: str) -> None:
+    """Do ``work`` until it ends, and tell of that.
+
+    In a task of its own: whether we are cancelled, or something below is, can't be seen else. Nor
+    does a count of cancellations help: a ``TaskGroup`` in which something failed may leave one.
+    """
+
+    async def alone() -> None:
+        await work()
+
+    task = asyncio.create_task(alone(), name=f"{name} {what}".strip())
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            _tell_end(task, name=name, what=what)
+        raise
+    _tell_end(task, name=name, what=what)
+
+
+def _tell_end(task: asyncio.Task[None], *, name: str, what: str) -> None:
+    try:
+        task.result()
+        crashed(name, RuntimeError("it returned"), what=what)
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is
+        crashed(name, error, what=what)
 
 
 def unhandled(loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:

@@ -124,6 +124,32 @@ async def test_work_that_ends_otherwise_when_it_is_cancelled_ends_the_task(end, 
     assert crashes() == 1, "people are told, as of any other bug"
 
 
+async def test_work_begins_anew_also_after_something_in_its_group_failed(crashes):
+    reached = asyncio.Event()
+
+    async def fails():
+        raise ValueError
+
+    async def work():
+        if crashes() < 2:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fails())
+        if crashes() < 3:
+            gone = asyncio.get_running_loop().create_future()
+            gone.cancel()
+            await gone
+        reached.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(forever(work, name="test", sleep=Pauses(9).sleep))
+    async with asyncio.timeout(5):
+        await reached.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert crashes() == 3
+
+
 async def test_what_a_callback_raises_is_counted(crashes, caplog):
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(unhandled)
