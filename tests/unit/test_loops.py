@@ -11,7 +11,7 @@ from consul_nginx.loops.resources import Listed, Resources
 from consul_nginx.loops.store import Store
 from consul_nginx.model.kubernetes import ObjectRef
 from consul_nginx.resources.service_mapping import parse_service_mapping
-from unit.factories import mapping_raw
+from unit.factories import load_balancer_raw, mapping_raw
 
 
 async def test_a_waiting_key_is_not_queued_twice():
@@ -130,6 +130,26 @@ def test_an_invalid_mapping_still_concerns_the_load_balancer_it_names():
     resources.mappings.put(bad)
     assert [ref.name for ref in concerned] == ["edge"]
     assert len(resources.mappings_of(concerned[0]).invalid) == 1
+
+
+def test_labels_of_namespaces_concern_who_chooses_by_them_now_or_may_have_before():
+    concerned = []
+    resources = Resources(concerns=concerned.append)
+    chosen = {"from": "Selector", "matchLabels": {"team": "web"}}
+    listener = {"name": "http", "port": 80}
+    resources.load_balancers.put(balancer("same"))
+    resources.load_balancers.put(balancer("selector", allowedNamespaces=chosen))
+    own = [{**listener, "allowedNamespaces": chosen}]
+    resources.load_balancers.put(balancer("listener", listeners=own))
+    resources.load_balancers.put(balancer("invalid", listeners=[{**listener, "port": 0}]))
+    concerned.clear()
+    resources.namespaces.put({"metadata": {"name": "blog", "labels": {"team": "web"}}})
+    assert {ref.name for ref in concerned} == {"selector", "listener", "invalid"}
+
+
+def balancer(name, **spec):
+    made = load_balancer_raw(name, **spec)
+    return {**made, "metadata": {**made["metadata"], "resourceVersion": "5"}}
 
 
 def lists(*mappings, load_balancers=(), version=9):

@@ -102,9 +102,8 @@ class Resources:
 
     def _namespaces_changed(self) -> None:
         for stored in self.load_balancers.all():
-            if isinstance(stored.value, Invalid):
-                continue
-            if stored.value.chooses_by_labels:
+            # Of an invalid one an earlier form is served, which may choose by them.
+            if isinstance(stored.value, Invalid) or stored.value.chooses_by_labels:
                 self._concerns(stored.value.meta.ref)
 
     def rejected(self) -> Counter[tuple[str, ...]]:
