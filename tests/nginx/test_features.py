@@ -24,10 +24,12 @@ import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from nginx.served import HERE, Echo, Http, HttpBackend, Served, echo, says, served
-from nginx.support import Pod, wait_for
+from consul_nginx.model.consul import Observation, ServiceQuery
+from nginx.served import HERE, Echo, Http, HttpBackend, Served, echo, loaded, says, served
+from nginx.support import Pod, free_port, wait_for
 from nginx.tls import Backend, greet, https_get
 from unit.certificates import Issued, certificate, issued, kept, pem
+from unit.factories import instance, load_balancer, mapping, planned
 from unit.features import GOLDEN, manifests
 from unit.users import credentials
 
@@ -801,6 +803,32 @@ def test_copies_are_what_backends_get(feature: Load):
     assert copy["headers"]["host"] == "shop.example"
     assert copy["headers"]["x-tenant"] == "shop"
     assert "x-secret" not in copy["headers"]
+
+
+def test_a_header_that_is_set_in_another_case_takes_the_place_of_nginxs_own(pod: Pod):
+    port = free_port()
+    configuration = planned(
+        load_balancer=load_balancer(listeners=[{"name": "http", "port": port}]),
+        mappings=[
+            mapping(
+                backends=[{"service": "web"}],
+                mirror={"backends": [{"service": "copies"}]},
+                requestHeaders={
+                    "set": [
+                        {"name": "X-MIRRORED-URI", "value": "/elsewhere"},
+                        {"name": "x-real-ip", "value": "nobody"},
+                    ]
+                },
+            )
+        ],
+        snapshot={
+            ServiceQuery(service=name): Observation(instances=(instance(f"10.244.0.{number}"),))
+            for number, name in enumerate(("web", "copies"), start=1)
+        },
+    ).configuration
+    with loaded(pod, configuration, ports={"http": port}) as nginx:
+        assert nginx.ask("/a").asked["headers"]["x-real-ip"] == "nobody"
+        assert copied(nginx.http[2], "/a")["headers"]["x-real-ip"] == "nobody"
 
 
 def test_answers_to_copies_are_nobodys(feature: Load):

@@ -85,13 +85,12 @@ def request_headers(
         upgrade = [Variable("websocket")] if traffic.websocket else []
         connection = [Variable("connection_upgrade")] if traffic.websocket else []
         headers |= {"Upgrade": quoted(*upgrade), "Connection": quoted(*connection)}
+    changed = {name: quoted(*parts(value)) for name, value in changes.set}
+    removed = dict.fromkeys(changes.remove, quoted())
     spelled = {name.lower(): name for name in headers}
-    for name, value in changes.set:
-        headers[spelled.get(name.lower(), name)] = quoted(*parts(value))
-    for name in changes.remove:
-        headers[spelled.get(name.lower(), name)] = quoted()
-    for name, text in more.items():
-        headers[spelled.get(name.lower(), name)] = text
+    for name, text in (*changed.items(), *removed.items(), *more.items()):
+        # nginx would send both of two that differ in case.
+        headers[spelled.setdefault(name.lower(), name)] = text
     yield from set_headers(headers, module=module)
 
 
