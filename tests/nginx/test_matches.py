@@ -291,6 +291,48 @@ def test_many_routes_of_one_path_are_loaded_and_found(pod: Pod):
     assert "could not build optimal" not in nginx.log()
 
 
+def test_no_weaker_route_takes_what_an_expression_gives_up(pod: Pod):
+    port, back_and_forth = free_port(), "b" * 6000
+    value = {"type": "RegularExpression", "value": ".*b.*c"}
+    answers = {"backends": [], "fixedResponse": {"body": "closed"}}
+    asks = {"headers": [{"name": "X-Any", **value}]}
+    mappings = [
+        mapping("stronger", path={"type": "RegularExpression", "value": "/docs/.*d?d?d?"},
+                match={"methods": ["POST"]}, backends=[], fixedResponse={"body": "stronger"}),
+        mapping("path", path={"type": "RegularExpression", "value": "/.*b.*c"}, **answers),
+        mapping("header", path={"value": "/header"}, match=asks, **answers),
+        mapping("query", path={"value": "/query"}, **answers,
+                match={"methods": ["GET"], "queryParameters": [{"name": "any", **value}]}),
+        mapping("cors", path={"value": "/cors"}, match=asks, backends=[{"service": "web"}],
+                cors={"allowOrigins": ["*"]}),
+        mapping("open", backends=[], fixedResponse={"body": "open"}),
+    ]  # fmt: skip
+    configuration = planned(
+        load_balancer=load_balancer(listeners=[{"name": "http", "port": port}]),
+        mappings=mappings,
+        snapshot={ServiceQuery(service="web"): Observation(instances=(instance("10.244.0.1"),))},
+    ).configuration
+    with loaded(pod, configuration, ports={"http": port}) as nginx:
+        for path, x_any, wanted in (
+            ("/docs/bc", "", (200, "closed")),
+            ("/docs/b", "", (200, "open")),
+            ("/docs/{}", "", 500),
+            ("/header", "bc", (200, "closed")),
+            ("/header", "b", (200, "open")),
+            ("/header", "{}", 500),
+            ("/query?any=bc", "", (200, "closed")),
+            ("/query?any=b", "", (200, "open")),
+            ("/query?any={}", "", 500),
+            ("/cors", "b", (200, "open")),
+            ("/cors", "{}", 500),
+        ):
+            asked = path.format(back_and_forth), x_any.format(back_and_forth)
+            answer = nginx.ask(asked[0], x_any=asked[1])
+            found = answer.status if wanted == 500 else (answer.status, answer.text)
+            assert found == wanted, (path, x_any)
+        assert nginx.ask(f"/query?any={back_and_forth}", method="PUT").text == "open"
+
+
 def test_a_client_behind_a_proxy_is_known_to_the_chosen_route(pod: Pod):
     port = free_port()
     real_ip = {"trustedSources": ["127.0.0.0/8"], "header": "X-Forwarded-For"}

@@ -10,6 +10,9 @@ hand the request to the named location of a route: it keeps its method, its body
 
 nginx computes a variable when it is asked for, and once for a request. Of many routes the variables
 are asked in groups, each of which leads to the next: nginx follows a hundred.
+
+Of an expression that goes back and forth too often nobody knows whether it matches: the request is
+answered 500, as where a location has the expression. A weaker route may ask for less.
 """
 
 from __future__ import annotations
@@ -26,11 +29,12 @@ from consul_nginx.nginx.tokens import Token, directive, entry, quoted
 
 # Sixty-four names are half of what nginx reads as one argument.
 _GROUP = 64
-_NO, _YES = Token("0"), Token("1")
+_NO, _YES, _UNDECIDED = Token("0"), Token("1"), Token("2")
 _NOT = directive("default", _NO)
 # Any code that no route answers before it is chosen.
 _CHOOSE = tokens.number(418, low=418, high=418)
 NOBODY = tokens.named_location("nobody")
+UNDECIDED = tokens.named_location("undecided")
 
 
 def route_location(route: Route) -> Token:
@@ -98,6 +102,11 @@ class Choices:
                     entry(tokens.one_after_zeros(position), route_location(candidate.route))
                     for position, candidate in enumerate(group)
                 ),
+                *(
+                    [entry(tokens.TWO_AFTER_ZEROS, UNDECIDED)]
+                    if any(map(may_give_up, group))
+                    else []
+                ),
             )
         return self._groups[key]
 
@@ -113,16 +122,17 @@ class Choices:
             tests.insert(0, self._has_path(candidate.route.path))
         if len(tests) == 1:
             return tests[0]
-        all_hold = entry(quoted("1" * len(tests)), _YES)
-        return self._defined("all", quoted(*tests), _NOT, all_hold)
+        lines = [_NOT, entry(quoted("1" * len(tests)), _YES)]
+        if may_give_up(candidate):
+            lines.append(entry(tokens.NO_ZERO, _UNDECIDED))
+        return self._defined("all", quoted(*tests), *lines)
 
     def _has_path(self, path: Path) -> Variable:
-        expression = (
-            tokens.expression_below(path.value)
-            if path.type is PathType.PREFIX
-            else tokens.expression_for_path(path.value)
-        )
-        return self._defined("path", quoted(Variable("uri")), _NOT, entry(expression, _YES))
+        uri = quoted(Variable("uri"))
+        if path.type is PathType.PREFIX:
+            below = entry(tokens.expression_below(path.value), _YES)
+            return self._defined("path", uri, _NOT, below)
+        return self._defined("path", uri, *_matching(tokens.expression_for_path(path.value)))
 
     def _tests(self, route: Route) -> Iterator[Variable]:
         answers_browsers = isinstance(route.action, Proxy) and route.action.traffic.cors is not None
@@ -149,20 +159,23 @@ class Choices:
         )
 
     def _has_value(self, item: ValueMatch, *, kind: str, prefix: str) -> Variable:
-        exact = item.type is ValueMatchType.EXACT
-        value = tokens.equal_to(item.value) if exact else tokens.matched_by(item.value)
         # Of headers, nginx makes variables with _ for every dash.
-        source = Variable(prefix + item.name.replace("-", "_"))
+        source = quoted(Variable(prefix + item.name.replace("-", "_")))
         nothing = entry(quoted(), _NO)
-        return self._defined(kind, quoted(source), _NOT, nothing, entry(value, _YES))
+        if item.type is ValueMatchType.EXACT:
+            value = entry(tokens.equal_to(item.value), _YES)
+            return self._defined(kind, source, _NOT, nothing, value)
+        return self._defined(kind, source, *_matching(tokens.matched_by(item.value)), nothing)
 
     def _or_asks_for(self, header: ValueMatch, has_it: Variable) -> Variable:
         """A browser asks by the header's name alone, before a request that has it."""
         asked = Variable("http_access_control_request_headers")
         listed = entry(tokens.listed(header.name), _YES)
         asks = self._defined("asked", quoted(Variable("preflight"), ":", asked), _NOT, listed)
-        either, neither = directive("default", _YES), entry(quoted("00"), _NO)
-        return self._defined("header", quoted(has_it, asks), either, neither)
+        lines = [directive("default", _YES), entry(quoted("00"), _NO)]
+        if header.type is ValueMatchType.REGULAR_EXPRESSION:
+            lines.append(entry(quoted("20"), _UNDECIDED))
+        return self._defined("header", quoted(has_it, asks), *lines)
 
     def _defined(self, kind: str, source: Token, *lines: Token) -> Variable:
         """The variable that says this; its name is made of all of it, behind a word of ours."""
@@ -170,6 +183,28 @@ class Choices:
         name = f"{kind}_{hashlib.sha256(content.encode()).hexdigest()[:16]}"
         self._maps[name] = (source, lines)
         return Variable(name)
+
+
+def may_give_up(candidate: Candidate) -> bool:
+    """Whether nginx may find no answer to what a route asks of a request."""
+    route, match = candidate.route, candidate.route.match
+    compared = not candidate.path_known and route.path.type is PathType.REGULAR_EXPRESSION
+    return compared or any(
+        item.type is ValueMatchType.REGULAR_EXPRESSION
+        for item in (*match.headers, *match.query_parameters)
+    )
+
+
+def _matching(expression: Token) -> list[Token]:
+    """Lines of a map; of an expression that it gives up, nginx tries no other, and has the default.
+
+    Source: ``ngx_http_map_find`` in ``ngx_http_variables.c``.
+    """
+    return [
+        directive("default", _UNDECIDED),
+        entry(expression, _YES),
+        entry(tokens.ANYTHING, _NO),
+    ]
 
 
 def routes_chosen(locations: Iterable[Location]) -> list[Route]:

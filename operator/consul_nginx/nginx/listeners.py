@@ -21,7 +21,15 @@ from consul_nginx.model.remembered import by_identity
 from consul_nginx.model.variables import parts
 from consul_nginx.nginx import cors, limits, tokens
 from consul_nginx.nginx.certificates import REFUSAL, encryption, showing
-from consul_nginx.nginx.choice import NOBODY, Choices, handing_on, route_location, routes_chosen
+from consul_nginx.nginx.choice import (
+    NOBODY,
+    UNDECIDED,
+    Choices,
+    handing_on,
+    may_give_up,
+    route_location,
+    routes_chosen,
+)
 from consul_nginx.nginx.environment import template
 from consul_nginx.nginx.forwarding import Forwarded, upstream_name
 from consul_nginx.nginx.locations import (
@@ -316,6 +324,9 @@ def _chosen(
         yield {"match": route_location(route), "directives": lines}
     if any(item.candidates and not item.candidates[-1].takes_all for item in host.locations):
         yield {"match": NOBODY, "directives": _not_found(_NO_PATH)}
+    if any(may_give_up(candidate) for item in host.locations for candidate in item.candidates):
+        failure = directive("return", tokens.number(500, low=500, high=500))
+        yield {"match": UNDECIDED, "directives": [failure]}
 
 
 def _internal(host: VirtualHost, *, forwarded: Forwarded) -> Iterator[dict[str, Any]]:

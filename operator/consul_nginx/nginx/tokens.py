@@ -202,6 +202,12 @@ def one_after_zeros(count: int) -> Token:
     return _for_map(f"^0{{{number(count, low=0, high=1000)}}}1")
 
 
+# Expressions of a ``map``: for whatever there is, for zeros and a two, and for ones and twos.
+ANYTHING = _for_map("^")
+TWO_AFTER_ZEROS = _for_map("^0*2")
+NO_ZERO = _for_map("^[12]+$")
+
+
 def one_of(words: Iterable[str]) -> Token:
     """Expression of a ``map`` for one of some words."""
     return _for_map(f"^{_alternatives(words)}$")
