@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from itertools import permutations
 
 import pytest
 
+from consul_nginx.model.mapping import Path, PathType, Traffic
+from consul_nginx.model.nginx import Proxy, Route, Target
+from consul_nginx.plan.paths import by_precedence, locations
 from unit.factories import load_balancer, mapping, planned
 
 
@@ -67,3 +71,21 @@ def test_one_path_by_two_types_is_no_conflict_and_twice_by_one_is():
     )
     reasons = [verdict.accepted.reason for _, verdict in plan.mappings]
     assert sorted(reasons) == ["Accepted", "Conflicted"]
+
+
+def test_each_expression_is_compiled_once_however_many_paths_there_are(monkeypatch):
+    """More of them than ``re`` remembers: of 600, and 1,000 paths, it was 15 s."""
+    compiled = []
+
+    def seen(text, flags, *, original=re._compiler.compile):
+        compiled.append(text)
+        return original(text, flags)
+
+    proxy = Proxy(target=Target(upstream="web"), traffic=Traffic())
+    paths = [Path(type=PathType.PREFIX, value=f"/p{number}") for number in range(3)]
+    expressions = [
+        Path(type=PathType.REGULAR_EXPRESSION, value=f"/once{number}/.+") for number in range(600)
+    ]
+    monkeypatch.setattr(re._compiler, "compile", seen)
+    locations(by_precedence([Route(path=path, action=proxy) for path in (*paths, *expressions)]))
+    assert sorted(compiled) == sorted(path.value for path in expressions)

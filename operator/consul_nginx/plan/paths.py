@@ -52,6 +52,10 @@ def locations(routes: Sequence[Route]) -> tuple[Location, ...]:
         exact=by_type[PathType.EXACT],
         expressions=by_type[PathType.REGULAR_EXPRESSION],
         prefixes=by_type[PathType.PREFIX],
+        # re remembers 512 of them only, and each is compared with all literal paths.
+        compiled={
+            text: re.compile(text, re.ASCII) for text in by_type[PathType.REGULAR_EXPRESSION]
+        },
     )
     return (
         *(
@@ -98,12 +102,13 @@ class _Host:
     exact: Mapping[str, Sequence[Route]]
     expressions: Mapping[str, Sequence[Route]]
     prefixes: Mapping[str, Sequence[Route]]
+    compiled: Mapping[str, re.Pattern[str]]
 
     def with_path(self, path: str) -> Iterator[Candidate]:
         """Who can take requests for this one path."""
         yield from _known(self.exact.get(path, ()))
         for expression, routes in self.expressions.items():
-            if re.match(expression, path, re.ASCII):
+            if self.compiled[expression].match(path):
                 yield from _known(routes)
         yield from self.below(path.rstrip("/") or "/")
 
