@@ -913,6 +913,19 @@ def test_locations_of_nginxs_own_can_not_be_asked_for(feature: Load, name: str, 
         assert nginx.ask(f"/{place}").asked["path"] == f"/{place}", "as any other path"
 
 
+def test_no_backend_sends_a_client_to_locations_of_nginxs_own(feature: Load):
+    nginx = feature("matched-traffic")
+    text = "".join(
+        path.read_text() for path in (GOLDEN / "matched-traffic/nginx").glob("listener*")
+    )
+    found = set(re.findall(r"location = ((?:auth|mirror)_[0-9a-f]+)", text))
+    assert len(found) == 2
+    for place in found:
+        nginx.http[2].reply = says(200, "", {"X-Accel-Redirect": place})
+        assert nginx.ask("/pages").status == 403
+    assert nginx.http[3].asked == nginx.http[4].asked == []
+
+
 def guard(handler: Echo, asked: dict[str, Any]) -> None:
     """Knows clients by a cookie."""
     cookie = asked["headers"].get("cookie", "")

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from consul_nginx.nginx import tokens
 from consul_nginx.nginx.tokens import Token, directive
 
+# Requests beside a request are asked nothing of this. What a backend sends here by X-Accel-Redirect
+# is: else it would go past all that the location of a route asks.
+_NOBODY_ELSE = directive("deny", tokens.word("all"))
 # How much a client may send is looked at where its request comes in, and here once more.
 _ANY_SIZE = directive("client_max_body_size", tokens.size("0"))
 
@@ -27,7 +30,7 @@ class InternalLocation:
 
 def internal_location(kind: str, content: Iterable[Token]) -> InternalLocation:
     """A location with that content; ``kind`` begins its name."""
-    directives = (directive("internal"), _ANY_SIZE, *content)
+    directives = (directive("internal"), _NOBODY_ELSE, _ANY_SIZE, *content)
     return InternalLocation(name=hashed(kind, directives), directives=directives)
 
 
