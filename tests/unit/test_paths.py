@@ -9,7 +9,7 @@ import pytest
 
 from consul_nginx.model.mapping import Path, PathType, Traffic
 from consul_nginx.model.nginx import Proxy, Route, Target
-from consul_nginx.plan.paths import by_precedence, locations
+from consul_nginx.plan.paths import beginning, by_precedence, locations
 from unit.factories import load_balancer, mapping, planned
 
 
@@ -89,3 +89,46 @@ def test_each_expression_is_compiled_once_however_many_paths_there_are(monkeypat
     monkeypatch.setattr(re._compiler, "compile", seen)
     locations(by_precedence([Route(path=path, action=proxy) for path in (*paths, *expressions)]))
     assert sorted(compiled) == sorted(path.value for path in expressions)
+
+
+@pytest.mark.parametrize(
+    ("expression", "found"),
+    [
+        ("/docs/.*", "/docs/"),
+        ("^/docs/[a-z]+", "/docs/"),
+        ("/docs?", "/doc"),
+        ("/docs{0,2}", "/doc"),
+        (r"/a\.b\-c\.*x", "/a.b-c"),
+        (r"/a\|b[|]c", "/a|b"),
+        (r"/a/(?:b|(?:c|d))/e", "/a/"),
+        ("/a|/b", ""),
+        (r"/a\(|/b\)", ""),
+        (r"/a[(]|/b[)]", ""),
+        (r"/a[\]|]", "/a"),
+        ("/$", "/"),
+        (r"/\d", "/"),
+        (".*", ""),
+        ("", ""),
+    ],
+)
+def test_what_all_paths_of_an_expression_begin_with(expression, found):
+    assert beginning(expression) == found
+
+
+def test_an_expression_is_compared_with_those_paths_only_that_can_be_its_own():
+    chosen = mapping(
+        "chosen",
+        path={"type": "RegularExpression", "value": "/docs/.+"},
+        match={"methods": ["POST"]},
+    )
+    others = [
+        route("Prefix", value) for value in ("/", "/doc", "/docs", "/docs/a", "/other", "/x/docs")
+    ]
+    others += [
+        route("RegularExpression", value) for value in ("/docs/.", "/doc.", "/pages.", "/d|")
+    ]
+    locations_of_host = host(chosen, *others).locations
+    [location] = [item for item in locations_of_host if item.path == chosen.path]
+    assert [candidate.route.path.value for candidate in location.candidates] == [
+        "/docs/.+", "/docs/.", "/doc.", "/d|", "/docs/a", "/docs", "/",
+    ]  # fmt: skip

@@ -9,7 +9,7 @@ nginx finds a location by the path alone, in the same order but for one place: a
 ``/shop`` is written as ``= /shop`` and ``/shop/``, and nginx takes the former before any
 expression. So each location has the routes that can take its requests. Where they have one literal
 path, it is decided here which routes these are; where they can have many, nginx compares each with
-the paths of the weaker routes.
+the paths of the weaker routes, but for those that plainly begin otherwise.
 """
 
 from __future__ import annotations
@@ -26,6 +26,14 @@ _STRENGTH = {
     PathType.REGULAR_EXPRESSION: 1,
     PathType.PREFIX: 2,
 }
+
+_ESCAPE = re.compile(r"\\.", re.ASCII)
+_CLASS = re.compile(r"\[[^\]]*\]", re.ASCII)
+_GROUP = re.compile(r"\([^()]*\)", re.ASCII)
+# What stands for itself, alone or behind a backslash.
+_PIECE = re.compile(r"[A-Za-z0-9/_~!&,=:@-]|\\[^A-Za-z0-9]", re.ASCII)
+_PLAIN = re.compile(rf"(?:{_PIECE.pattern})+", re.ASCII)
+_REPEATS = re.compile(r"[*+?{]", re.ASCII)
 
 
 def by_precedence(routes: Iterable[Route]) -> tuple[Route, ...]:
@@ -115,11 +123,12 @@ class _Host:
     def with_expression(self, expression: str) -> Iterator[Candidate]:
         """Who can take requests that no stronger expression matches, and no literal path."""
         yield from _known(self.expressions[expression])
-        texts = list(self.expressions)
+        texts, begin = list(self.expressions), beginning(expression)
         for weaker in texts[texts.index(expression) + 1 :]:
-            yield from _to_be_compared(self.expressions[weaker])
+            if _can_be_one(begin, beginning(weaker)):
+                yield from _to_be_compared(self.expressions[weaker])
         for prefix, routes in self.prefixes.items():
-            if prefix != "/":
+            if prefix != "/" and _can_be_one(begin, f"{prefix}/"):
                 yield from _to_be_compared(routes)
         yield from _known(self.prefixes.get("/", ()))
 
@@ -129,6 +138,29 @@ class _Host:
             yield from _known(self.prefixes.get(prefix, ()))
             prefix = prefix.rpartition("/")[0]
         yield from _known(self.prefixes.get("/", ()))
+
+
+def beginning(expression: str) -> str:
+    """What all paths begin with that an expression matches, as far as that is plain.
+
+    It has been accepted (``resources/regular_expressions.py``): no others are read right.
+    """
+    outside = _CLASS.sub("", _ESCAPE.sub("", expression))
+    while outside != (outside := _GROUP.sub("", outside)):
+        pass
+    if "|" in outside:
+        return ""
+    text = expression.removeprefix("^")
+    found = _PLAIN.match(text)
+    pieces = _PIECE.findall(found.group()) if found else []
+    if found and _REPEATS.match(text, found.end()):
+        pieces.pop()
+    return "".join(piece[-1] for piece in pieces)
+
+
+def _can_be_one(one: str, other: str) -> bool:
+    """Whether a path can begin with both."""
+    return one.startswith(other) or other.startswith(one)
 
 
 def _known(routes: Iterable[Route]) -> Iterator[Candidate]:
