@@ -19,13 +19,13 @@ from cluster.harness.report import heading, line, table
 from consul_nginx.loops.garbage import collect
 from consul_nginx.loops.held import hold
 from consul_nginx.model.bundle import Bundle, sha256
-from consul_nginx.model.certificates import TLS_KEYS, Certificate
+from consul_nginx.model.certificates import Certificate
 from consul_nginx.model.consul import Observation, Snapshot
 from consul_nginx.model.encoding import encode
 from consul_nginx.model.kubernetes import LoadBalancer
 from consul_nginx.model.layout import Layout
 from consul_nginx.model.mapping import ServiceMapping
-from consul_nginx.model.secret_files import SecretFile
+from consul_nginx.model.secret_files import SecretFile, SecretKind
 from consul_nginx.model.template import OwnText
 from consul_nginx.nginx.render import render
 from consul_nginx.nginx.substitute import substitute
@@ -104,8 +104,9 @@ def _certificates(edge: LoadBalancer) -> dict[str, Certificate]:
     """Of each Secret that a listener names: for the host of its number."""
     return {
         secret: Certificate(
-            file=SecretFile(secret=secret, keys=TLS_KEYS, sha256=sha256(secret.encode())),
+            file=SecretFile(secret=secret, kind=SecretKind.TLS, sha256=sha256(secret.encode())),
             hostnames=(f"host-{secret.partition('-')[2]}.example.com",),
+            key_type="ECDSA",
             not_after=NOT_AFTER,
         )
         for listener in edge.listeners

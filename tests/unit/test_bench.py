@@ -10,6 +10,7 @@ import pytest
 
 from bench.changes import Change, Kind, Operation, Service
 from bench.figures import Measured, Sample, distribution, percentile
+from bench.mappings import bundle_of, fresh
 from bench.products import CONSUL_TEMPLATE, OPERATOR
 from bench.report import markdown, report, rows
 from bench.stages import Stages, stages
@@ -134,3 +135,10 @@ def test_every_kind_has_its_figures_in_the_report():
         about={},
     )
     assert set(raw["products"][OPERATOR]["first_new_by_kind"]) == {kind.value for kind in Kind}
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_the_bench_of_mappings_makes_what_nginx_would_get(tls: bool):
+    bundle = bundle_of(fresh(mappings=40, instances=2, tls=tls))
+    assert sum(name.startswith("endpoints-") for name in bundle.files) == 40
+    assert any(name.startswith("certificate-") for name in bundle.files) is tls
