@@ -53,13 +53,18 @@ def wait_for(what: Callable[[], Any], *, seconds: float = 10.0, why: str = "") -
         time.sleep(0.01)
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A port that nobody has on any address, for TCP and UDP.
+    """A port that nobody has on any address, for TCP and UDP, and a new one at each call.
 
     Not one that the kernel gives out: it could be a connection's own by the time nginx wants it.
     """
     while True:
         port = random.randrange(10_000, 30_000)
+        if port in _given:
+            continue
         with (
             contextlib.suppress(OSError),
             socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
@@ -67,6 +72,7 @@ def free_port() -> int:
         ):
             tcp.bind(("0.0.0.0", port))
             udp.bind(("0.0.0.0", port))
+            _given.add(port)
             return port
 
 

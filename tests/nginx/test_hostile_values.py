@@ -292,18 +292,21 @@ def test_a_value_of_a_match_is_compared_literally(load, ask, value):
 
 
 @pytest.mark.parametrize(
-    ("expression", "value"),
+    ("expression", "value", "status"),
     [
-        (".*.*x", "a" * 7000),
-        ("(?:.*|.*)(?:.*|.*)x", "a" * 7000),
-        ("(?:" + "[ab]" * 9 + "){100}", "ab" * 3500),
-        (r'[\[\]{}()|.*+?^$\\/"-]+1', "a" * 7000),
+        (".*.*x", "a" * 7000, "500"),
+        ("(?:.*|.*)(?:.*|.*)x", "a" * 7000, "500"),
+        ("(?:" + "[ab]" * 9 + "){100}", "ab" * 3500, "404"),
+        (r'[\[\]{}()|.*+?^$\\/"-]+1', "a" * 7000, "404"),
     ],
 )
-def test_an_expression_for_a_value_is_compiled_and_given_up_in_time(load, ask, expression, value):
+def test_an_expression_for_a_value_is_compiled_and_given_up_in_time(
+    load, ask, expression, value, status
+):
+    """Nobody else takes a request of which nginx does not know whose it is."""
     headers = [{"name": "X-A", "type": "RegularExpression", "value": expression}]
     load(match={"headers": headers}, **fixed(body="matched"))
-    assert ask("/", f"X-A: {value}")[0].split()[1] in ("200", "404")
+    assert ask("/", f"X-A: {value}")[0].split()[1] == status
 
 
 def test_the_longest_and_most_of_a_match_load(load, ask):
