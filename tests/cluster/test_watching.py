@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from cluster.harness.control_plane import API_PORT
-from cluster.support.consul_servers import silent
 from cluster.support.release import CRDS, NAMESPACE
 from cluster.support.shop import fetch
-from cluster.support.traffic import ask
 from cluster.support.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -54,32 +50,3 @@ def test_an_operator_that_starts_before_its_kinds_works_once_they_are_there(
     wait_for(all_alive, what="the new operators are alive without their kinds")
     release.install()
     installed_shop.apply()
-
-
-def test_connections_to_the_api_server_that_fall_silent_are_made_anew(cluster: Cluster, shop: Shop):
-    """Watches would be silent for 70 s (kopf) and 90 s (agent) before anybody made them anew."""
-    before = shop.backends()
-    name = "late"
-    with silent(cluster, service_port=443, port=API_PORT):
-        mapping = {
-            "apiVersion": "consul-nginx.dev/v1alpha1",
-            "kind": "ServiceMapping",
-            "metadata": {"name": name, "namespace": "shop"},
-            "spec": {
-                "loadBalancerRef": {"name": "edge"},
-                "listener": "http",
-                "hostnames": ["late.example.com"],
-                "backends": [],
-                "fixedResponse": {"statusCode": 200, "body": "late"},
-            },
-        }
-        cluster.kubectl("apply", "-f", "-", stdin=json.dumps(mapping))
-        try:
-            wait_for(
-                lambda: ask(address=shop.address, host="late.example.com", path="/")[0] == 200,
-                what="operator and agents saw it",
-                seconds=40,
-            )
-        finally:
-            cluster.kubectl("delete", "-n", "shop", f"smap/{name}")
-    assert shop.backends() == before

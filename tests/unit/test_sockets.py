@@ -18,7 +18,7 @@ from kubernetes.aio.config import kube_config
 
 from consul_nginx.agent.api import open_session
 from consul_nginx.agent.settings import Settings
-from consul_nginx.handlers.login import Session, login
+from consul_nginx.handlers.login import login
 from consul_nginx.kube.client import NAMESPACE, connect
 from consul_nginx.model.kubernetes import ObjectRef
 
@@ -80,24 +80,12 @@ async def test_those_of_the_operators_client(server: TestServer) -> None:
         assert noticed_after(server.port) == {(NOTICED_S, NOTICED_S)}
 
 
-async def log_in() -> Session:
-    found = await login(settings=kopf.OperatorSettings())
-    assert found is not None
-    return found
-
-
-async def test_those_of_kopf(server: TestServer) -> None:
-    found = await log_in()
-    async with found.aiohttp_session as session, session.get(f"{found.server}/api") as answer:
-        assert answer.request_info.headers["Authorization"] == "Bearer secret"
-        assert noticed_after(server.port) == {(NOTICED_S, NOTICED_S)}
-
-
 @pytest.mark.usefixtures("server")
-async def test_kopf_knows_credentials_again_that_were_refused() -> None:
-    one, other = await log_in(), await log_in()
-    async with one.aiohttp_session, other.aiohttp_session:
-        assert one == other
+async def test_kopf_makes_its_own() -> None:
+    """One of ours that it closed is the same credentials again to it: it would wait for others."""
+    found = login(settings=kopf.OperatorSettings())
+    assert isinstance(found, kopf.ConnectionInfo)
+    assert found.token == "secret"
 
 
 async def test_those_of_the_agent(server: TestServer) -> None:

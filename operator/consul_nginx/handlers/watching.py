@@ -145,8 +145,8 @@ def _registry(
                 settings.watching.label_selectors[key] = label_selector
 
     @kopf.on.login(registry=registry)
-    async def log_in(**kwargs: Any) -> kopf.AiohttpSession | None:
-        return await login(**kwargs)
+    def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        return login(**kwargs)
 
     for kind, feed in feeds.items():
         kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=kind.plural)(
