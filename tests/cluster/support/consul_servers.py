@@ -51,20 +51,17 @@ def cut_off(cluster: Cluster) -> Iterator[None]:
 
 
 @contextmanager
-def silent(
-    cluster: Cluster, *, service_port: int = CONSUL_PORT, port: int = CONSUL_PORT
-) -> Iterator[None]:
+def silent(cluster: Cluster) -> Iterator[None]:
     """The connections that pods have to Consul carry nothing while the context lasts.
 
-    Nobody is told, as when the machine at the other end is off. New connections work. Others than
-    Consul's are those to a Service's port, and to that of its servers.
+    Nobody is told, as when the machine at the other end is off. New connections work.
     """
     for node in cluster.nodes:
         tables = [*node.entering(), "iptables"]
         run([*tables, "-N", _SILENT])
-        for address, own_port in _connections(node, service_port=service_port):
-            there = ("-s", address, "--sport", own_port, "--dport", str(port))
-            back = ("-d", address, "--dport", own_port, "--sport", str(port))
+        for address, port in _connections(node):
+            there = ("-s", address, "--sport", port, "--dport", str(CONSUL_PORT))
+            back = ("-d", address, "--dport", port, "--sport", str(CONSUL_PORT))
             for direction in (there, back):
                 run([*tables, "-A", _SILENT, "-p", "tcp", *direction, "-j", "DROP"])
         run([*tables, "-I", "FORWARD", "-j", _SILENT])
@@ -76,9 +73,9 @@ def silent(
                 run([*node.entering(), "iptables", *words])
 
 
-def _connections(node: Node, *, service_port: int) -> list[tuple[str, str]]:
-    """Addresses and ports from which somebody is connected to a Service's port through a node."""
-    port = ("--orig-port-dst", str(service_port), "--state", "ESTABLISHED")
+def _connections(node: Node) -> list[tuple[str, str]]:
+    """Addresses and ports from which somebody is connected to Consul through a node."""
+    port = ("--orig-port-dst", str(CONSUL_PORT), "--state", "ESTABLISHED")
     listed = run([*node.entering(), "conntrack", "-L", "-p", "tcp", *port]).stdout
     # The connection as it was opened comes first in each line, then what answers look like.
     return [
